@@ -1,0 +1,169 @@
+"""What a network looks like, in numbers alone; building it is `convae.nn.build`."""
+
+import math
+from dataclasses import dataclass
+
+from convae.errors import ParameterError
+
+SMALLEST_SIDE = 8
+# Bounds that no small autoencoder meets: they keep a hostile file from asking for the moon.
+LARGEST_SIDE = 65_536
+LARGEST_WIDTH = 65_536
+MOST_STAGES = 12
+LARGEST_LATENT_DIM = 1_048_576
+LEAKY_SLOPE = 0.2
+
+# Recipes by name: keyword arguments of `ConvAutoencoder`. `reference` never changes.
+PRESETS: dict[str, dict[str, object]] = {
+    "reference": {
+        "filters": (32, 64),
+        "latent_dim": 16,
+        "loss": "mse",
+        "epochs": 20,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "learning_rate_schedule": "constant",
+        "validation_split": 0.0,
+        "patience": None,
+    },
+}
+
+
+def _whole(value: object, name: str, low: int, high: int) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ParameterError(
+            f"{name} must be a whole number from {low} to {high}; received {value!r}. Pass an int."
+        )
+    number = value.__index__()
+    if not low <= number <= high:
+        raise ParameterError(
+            f"{name} must be from {low} to {high}; received {number}. "
+            f"Choose a value inside that range."
+        )
+    return int(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The shape of one convolutional autoencoder.
+
+    Every stage of the encoder halves the image (rounding up); the decoder doubles it again and
+    crops what rounding added, so that any size comes back at its own size.
+
+    Args:
+        height: Rows of an image, 8 or more.
+        width: Columns of an image, 8 or more.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+        filters: Filters of each stage, from the image inwards.
+        latent_dim: Length of the latent vector.
+
+    Raises:
+        ParameterError: A number is outside its range.
+    """
+
+    height: int
+    width: int
+    channels: int
+    filters: tuple[int, ...] = (32, 64)
+    latent_dim: int = 16
+
+    def __post_init__(self) -> None:
+        def settle(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        settle("height", _whole(self.height, "height", SMALLEST_SIDE, LARGEST_SIDE))
+        settle("width", _whole(self.width, "width", SMALLEST_SIDE, LARGEST_SIDE))
+        settle("channels", _whole(self.channels, "channels", 1, 4))
+        if self.channels == 2:
+            raise ParameterError(
+                "channels must be 1 (grey), 3 (RGB) or 4 (RGBA); received 2. "
+                "Split or join the planes first."
+            )
+        if not isinstance(self.filters, (tuple, list)) or not 1 <= len(self.filters) <= MOST_STAGES:
+            raise ParameterError(
+                f"filters must be a tuple of 1 to {MOST_STAGES} whole numbers, one for each stage; "
+                f"received {self.filters!r}. Pass for example (32, 64)."
+            )
+        settle(
+            "filters",
+            tuple(_whole(count, "each of filters", 1, LARGEST_WIDTH) for count in self.filters),
+        )
+        settle("latent_dim", _whole(self.latent_dim, "latent_dim", 1, LARGEST_LATENT_DIM))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return self.height, self.width, self.channels
+
+    @property
+    def volume(self) -> tuple[int, int, int]:
+        """Height, width and channels of the encoder's last volume."""
+        scale = 2 ** len(self.filters)
+        return math.ceil(self.height / scale), math.ceil(self.width / scale), self.filters[-1]
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight, in the order of the layers.
+
+        A name is `model/layer/variable`; the kernels are laid out as Keras lays them out
+        (height, width, in, out for a convolution; height, width, out, in for a transposed one).
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+
+        def kernel_and_bias(layer: str, kernel: tuple[int, ...], bias: int) -> None:
+            shapes[f"{layer}/kernel"] = kernel
+            shapes[f"{layer}/bias"] = (bias,)
+
+        def batch_normalization(layer: str, width: int) -> None:
+            for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
+                shapes[f"{layer}/{variable}"] = (width,)
+
+        volume_size = math.prod(self.volume)
+        before = self.channels
+        for stage, count in enumerate(self.filters, start=1):
+            kernel_and_bias(f"encoder/conv2d_{stage}", (3, 3, before, count), count)
+            batch_normalization(f"encoder/batch_normalization_{stage}", count)
+            before = count
+        kernel_and_bias("encoder/latents", (volume_size, self.latent_dim), self.latent_dim)
+        kernel_and_bias("decoder/volume", (self.latent_dim, volume_size), volume_size)
+        for stage, count in enumerate(reversed(self.filters), start=1):
+            kernel_and_bias(f"decoder/conv2d_transpose_{stage}", (3, 3, count, before), count)
+            batch_normalization(f"decoder/batch_normalization_{stage}", count)
+            before = count
+        kernel_and_bias("decoder/reconstruction", (3, 3, self.channels, before), self.channels)
+        return shapes
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers all weights hold together."""
+        return sum(math.prod(shape) for shape in self.weight_shapes().values())
+
+    def to_json(self) -> dict[str, object]:
+        """The same numbers as plain JSON values."""
+        return {
+            "height": self.height,
+            "width": self.width,
+            "channels": self.channels,
+            "filters": list(self.filters),
+            "latent_dim": self.latent_dim,
+        }
+
+    @classmethod
+    def from_json(cls, document: object) -> "Architecture":
+        """The inverse of `to_json`, for a document that nobody vouches for.
+
+        Raises:
+            ParameterError: A key is missing or unknown, or a number is outside its range.
+        """
+        names = {"height", "width", "channels", "filters", "latent_dim"}
+        if not isinstance(document, dict) or set(document) != names:
+            raise ParameterError(
+                f"An architecture must have the keys {sorted(names)}; received "
+                f"{sorted(document) if isinstance(document, dict) else document!r}. "
+                f"Write it with Architecture.to_json."
+            )
+        if not isinstance(document["filters"], list):
+            raise ParameterError(
+                f"filters must be a list; received {document['filters']!r}. "
+                f"Write it with Architecture.to_json."
+            )
+        return cls(**{**document, "filters": tuple(document["filters"])})
