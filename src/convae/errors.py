@@ -1,13 +1,13 @@
 """Every error that convae raises on purpose; it raises no other error for bad input.
 
     ConvaeError
-    ├── ParameterError      a setting is outside its range            (also a ValueError)
-    ├── ImageError          an array or a picture breaks the contract (also a ValueError)
-    ├── DataError           a data set cannot be found or read
-    ├── ModelFileError      a stored file is damaged, hostile or new  (also a ValueError)
-    ├── OutputError         a file cannot be written                  (also an OSError)
-    ├── MissingExtraError   an optional package is not installed      (also an ImportError)
-    └── Interrupted         the user stopped the work
+    ├── ParameterError          a setting is outside its range            (also a ValueError)
+    ├── ImageError              an array or a picture breaks the contract (also a ValueError)
+    ├── DataError               a data set cannot be found or read
+    │   └── DataUnavailableError    it is not here and cannot be downloaded
+    ├── ModelFileError          a stored file is damaged, hostile or new  (also a ValueError)
+    ├── OutputError             a file cannot be written                  (also an OSError)
+    └── MissingExtraError       an optional package is not installed      (also an ImportError)
 
 A message states the rule, what was received and the remedy, in that order.
 """
@@ -29,6 +29,10 @@ class DataError(ConvaeError):
     """A data set cannot be found, downloaded or read."""
 
 
+class DataUnavailableError(DataError):
+    """A data set that is known by name is not on this machine and cannot be downloaded now."""
+
+
 class ModelFileError(ConvaeError, ValueError):
     """A stored file is not ours, is damaged, is hostile, or is newer than this program."""
 
@@ -45,7 +49,3 @@ class MissingExtraError(ConvaeError, ImportError):
             f"{feature} needs an optional package, and it is not installed. "
             f'Install it with: pip install "convae[{extra}]"'
         )
-
-
-class Interrupted(ConvaeError):
-    """The user stopped the work; what was finished is kept."""

@@ -1,7 +1,8 @@
 """What a network looks like, in numbers alone; building it is `convae.nn.build`."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from convae.errors import ParameterError
 
@@ -11,10 +12,15 @@ LARGEST_SIDE = 65_536
 LARGEST_WIDTH = 65_536
 MOST_STAGES = 12
 LARGEST_LATENT_DIM = 1_048_576
+# A record of each epoch stands in the header of the model file, which is bounded too.
+MOST_EPOCHS = 5_000
 LEAKY_SLOPE = 0.2
 
+LOSS_NAMES = ("mse", "mae", "bce", "ssim")
+SCHEDULE_NAMES = ("constant", "cosine")
+
 # Recipes by name: keyword arguments of `ConvAutoencoder`. `reference` never changes.
-PRESETS: dict[str, dict[str, object]] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "reference": {
         "filters": (32, 64),
         "latent_dim": 16,
@@ -167,3 +173,80 @@ class Architecture:
                 f"Write it with Architecture.to_json."
             )
         return cls(**{**document, "filters": tuple(document["filters"])})
+
+
+def _fraction(value: object, name: str, low: float, high: float, *, open_low: bool) -> float:
+    """A finite float from `low` (left out when `open_low`) up to, not including, `high`."""
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise ParameterError(f"{name} must be a number; received {value!r}. Pass a float.")
+    number = float(value)
+    if not (low < number < high or (number == low and not open_low)):
+        raise ParameterError(
+            f"{name} must be {'above' if open_low else 'at least'} {low} and below {high}; "
+            f"received {number}. Choose a value inside that range."
+        )
+    return number
+
+
+def _one_of(value: object, name: str, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise ParameterError(
+            f"{name} must be one of {', '.join(names)}; received {value!r}. Choose one of them."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """A recipe for training, checked.
+
+    Args:
+        loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
+        epochs: Passes over the training images, from 1 to 5,000.
+        batch_size: Images a step.
+        learning_rate: First step size of Adam, above 0.
+        learning_rate_schedule: "constant", or "cosine" (down to 0 at the last step).
+        validation_split: Fraction of the images held out to validate on, 0 or more, below 1.
+        patience: Stop after so many epochs without a lower validation loss; None never stops early.
+        seed: Decides the first weights, the split and the order of the images.
+
+    Raises:
+        ParameterError: A value is outside its range.
+    """
+
+    loss: str = "mse"
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    learning_rate_schedule: str = "constant"
+    validation_split: float = 0.0
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        def settle(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        _one_of(self.loss, "loss", LOSS_NAMES)
+        settle("epochs", _whole(self.epochs, "epochs", 1, MOST_EPOCHS))
+        settle("batch_size", _whole(self.batch_size, "batch_size", 1, 65_536))
+        settle(
+            "learning_rate",
+            _fraction(self.learning_rate, "learning_rate", 0.0, 1e6, open_low=True),
+        )
+        _one_of(self.learning_rate_schedule, "learning_rate_schedule", SCHEDULE_NAMES)
+        settle(
+            "validation_split",
+            _fraction(self.validation_split, "validation_split", 0.0, 1.0, open_low=False),
+        )
+        if self.patience is not None:
+            settle("patience", _whole(self.patience, "patience", 1, MOST_EPOCHS))
+            if self.validation_split == 0:
+                raise ParameterError(
+                    f"patience needs validation images; received patience={self.patience} with "
+                    f"validation_split=0. Set validation_split to 0.1, say."
+                )
+        settle("seed", _whole(self.seed, "seed", 0, 2**63 - 1))
+
+    def to_json(self) -> dict[str, Any]:
+        """The same values as plain JSON values."""
+        return asdict(self)

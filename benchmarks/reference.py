@@ -1,0 +1,64 @@
+"""Test error of the `reference` preset on MNIST, beside PCA with as many numbers an image.
+
+    python benchmarks/reference.py            # three seeds; about half an hour on 2 cores
+    python benchmarks/reference.py --quick    # a tenth of the images, 3 epochs, one seed
+
+Needs the real MNIST; it has no other setting to choose, so the test split is touched once a seed.
+"""
+
+import argparse
+import statistics
+
+import numpy as np
+from numpy.typing import NDArray
+from results import print_table, write_result
+from sklearn.decomposition import PCA
+
+from convae import ConvAutoencoder, load_dataset
+from convae.images import to_float
+from convae.metrics import psnr_db
+
+LATENT_DIM = 16
+
+
+def pca_test_mse(train: NDArray[np.float32], test: NDArray[np.float32]) -> float:
+    """Mean squared error of `test` after PCA fitted on `train`, both in [0, 1]."""
+    flat_train, flat_test = train.reshape(len(train), -1), test.reshape(len(test), -1)
+    pca = PCA(LATENT_DIM, random_state=0).fit(flat_train)
+    rebuilt = pca.inverse_transform(pca.transform(flat_test))
+    return float(np.mean((flat_test - rebuilt) ** 2))
+
+
+def main() -> None:
+    """Measure, print and, unless quick, write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
+    quick = parser.parse_args().quick
+    dataset = load_dataset("mnist")
+    if dataset.test is None:
+        raise SystemExit("MNIST must come with its test split.")
+    train, test = dataset.train[:6000] if quick else dataset.train, dataset.test
+    changes = {"epochs": 3} if quick else {}
+    seeds = [0] if quick else [0, 1, 2]
+    rows = []
+    for seed in seeds:
+        model = ConvAutoencoder.from_preset("reference", seed=seed, **changes).fit(train)
+        mse = -model.score(test)
+        rows.append({"method": "reference", "seed": seed, "test_mse": mse, "psnr_db": psnr_db(mse)})
+        print(rows[-1], flush=True)
+    pca_mse = pca_test_mse(to_float(train), to_float(test))
+    rows.append({"method": "PCA-16", "seed": 0, "test_mse": pca_mse, "psnr_db": psnr_db(pca_mse)})
+    print_table(rows)
+    errors = [float(str(row["test_mse"])) for row in rows if row["method"] == "reference"]
+    if not quick:
+        headline = {
+            "test_mse": statistics.mean(errors),
+            "test_mse_worst": max(errors),
+            "test_mse_stdev": statistics.stdev(errors),
+            "pca16_test_mse": pca_mse,
+        }
+        write_result("reference", headline, rows, seeds)
+
+
+if __name__ == "__main__":
+    main()

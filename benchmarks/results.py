@@ -1,0 +1,57 @@
+"""Write a benchmark's result as one JSON file; measuring is each benchmark's own business."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "results"
+LIBRARIES = ("convae", "jax", "keras", "numpy", "scikit-learn")
+
+
+def write_result(
+    name: str,
+    headline: Mapping[str, float],
+    rows: Sequence[Mapping[str, object]],
+    seeds: Sequence[int],
+) -> None:
+    """Write `benchmarks/results/<name>.json` and say so.
+
+    Args:
+        name: The benchmark.
+        headline: Its few figures that the README may quote.
+        rows: All measured figures, a mapping for each row of the table.
+        seeds: The seeds used.
+    """
+    document = {
+        "name": name,
+        "headline": dict(headline),
+        "rows": [dict(row) for row in rows],
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{library: importlib.metadata.version(library) for library in LIBRARIES},
+        },
+        "seeds": list(seeds),
+    }
+    path = FOLDER / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(f"wrote {path.relative_to(FOLDER.parent.parent)}")
+
+
+def print_table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows of equal keys as an aligned table."""
+    cells = [list(rows[0])] + [
+        [f"{value:.5f}" if isinstance(value, float) else str(value) for value in row.values()]
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))

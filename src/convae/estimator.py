@@ -1,0 +1,457 @@
+"""`ConvAutoencoder`: the scikit-learn estimator around one network, its training and its file.
+
+Jobs beyond reconstructing (compression, anomalies and the like) are modules of their own that
+compose a fitted estimator.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+import convae
+from convae.errors import ImageError, ModelFileError, ParameterError
+from convae.images import as_images, to_float
+from convae.metrics import squared_errors
+from convae.modelfile import ModelContents, read_model, write_model
+from convae.nn.config import PRESETS, Architecture, TrainingOptions
+
+if TYPE_CHECKING:
+    import keras
+
+    from convae.nn.train import Observer
+
+Images = NDArray[np.uint8] | NDArray[np.float32]
+Floats = NDArray[np.float32]
+
+# Images worked on at a time where the answer is smaller than the images: it bounds the memory.
+CHUNK = 4096
+
+
+class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """A convolutional autoencoder: images to a few latent numbers and back.
+
+    Images are uint8, or floats in [0, 1], of shape `(num_images, height, width, channels)` with 1,
+    3 or 4 channels and sides of 8 or more; a missing channel axis is accepted.
+
+    Args:
+        filters: Filters of each stage of the encoder; each stage halves the image.
+        latent_dim: Length of the latent vector.
+        loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
+        epochs: Passes over the training images.
+        batch_size: Images a step.
+        learning_rate: First step size of Adam.
+        learning_rate_schedule: "constant", or "cosine" (down to 0 at the last step).
+        validation_split: Fraction of the images held out to validate on. With any, the weights of
+            the best epoch are kept.
+        patience: Stop after so many epochs without a lower validation loss; None never stops early.
+        seed: Decides the first weights, the split and the order of the images: the same seed gives
+            the same weights on the same machine and backend.
+
+    Attributes:
+        architecture_: The network's `Architecture`.
+        history_: A dict for each epoch: epoch, loss, val_loss, learning_rate, elapsed_s.
+        n_iter_: Epochs trained.
+        data_: What is known of the training images: their number, shape, dtype and SHA-256.
+
+    Example:
+        >>> import numpy as np
+        >>> from convae import ConvAutoencoder
+        >>> images = np.random.default_rng(0).integers(0, 256, (16, 12, 10, 3), dtype=np.uint8)
+        >>> model = ConvAutoencoder(filters=(4,), latent_dim=2, epochs=1).fit(images)
+        >>> model.transform(images).shape
+        (16, 2)
+        >>> model.reconstruct(images).shape
+        (16, 12, 10, 3)
+    """
+
+    def __init__(
+        self,
+        filters: tuple[int, ...] = (32, 64),
+        latent_dim: int = 16,
+        *,
+        loss: str = "mse",
+        epochs: int = 20,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        learning_rate_schedule: str = "constant",
+        validation_split: float = 0.0,
+        patience: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.filters = filters
+        self.latent_dim = latent_dim
+        self.loss = loss
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
+        self.validation_split = validation_split
+        self.patience = patience
+        self.seed = seed
+
+    @staticmethod
+    def build(
+        width: int,
+        height: int,
+        depth: int,
+        filters: Sequence[int] = (32, 64),
+        latent_dim: int = 16,
+        seed: int | None = None,
+    ) -> "keras.Model":
+        """The untrained Keras model, for those who train it themselves.
+
+        Args:
+            width: Columns of an image, 8 or more.
+            height: Rows of an image, 8 or more.
+            depth: Channels of an image: 1, 3 or 4.
+            filters: Filters of each stage of the encoder.
+            latent_dim: Length of the latent vector.
+            seed: Makes the first weights repeatable; None draws them at random.
+
+        Returns:
+            A Keras model named `autoencoder`, whose two layers are the Keras models `encoder` and
+            `decoder`, from float32 `(batch, height, width, depth)` in [0, 1] to the same.
+
+        Raises:
+            ParameterError: A number is outside its range.
+        """
+        architecture = Architecture(height, width, depth, tuple(filters), latent_dim)
+        return _build(architecture, seed)
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> Self:  # noqa: ANN401 # any parameter's type
+        """An unfitted estimator with the parameters of a preset, and `changes` over them.
+
+        Raises:
+            ParameterError: There is no such preset.
+        """
+        if name not in PRESETS:
+            raise ParameterError(
+                f"A preset must be one of {', '.join(PRESETS)}; received {name!r}. "
+                f"Choose one of them."
+            )
+        return cls(**{**PRESETS[name], **changes})
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,  # noqa: ARG002 # scikit-learn's signature
+        *,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        observers: "Sequence[Observer]" = (),
+    ) -> Self:
+        """Train on images; there are no labels.
+
+        Args:
+            X: The images.
+            y: Ignored; scikit-learn passes it.
+            checkpoint_path: Where the training's state is kept, after each epoch, each minute and
+                on Ctrl-C; None keeps none.
+            resume: Go on from `checkpoint_path`: the history is that of an unbroken run.
+            observers: Told of each step and epoch (`convae.nn.train.Observer`).
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ParameterError: A parameter is outside its range, or training diverged.
+            ImageError: X breaks the image contract.
+            ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
+            KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
+        """
+        options = self._training_options()
+        images = as_images(X)
+        height, width, channels = images.shape[1:]
+        architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
+        training, validation = _split(images, options)
+        data = _describe(images)
+
+        model = _build(architecture, options.seed)
+        from convae.nn.train import train
+
+        records = train(
+            model,
+            architecture,
+            options,
+            training,
+            validation,
+            checkpoint_path=checkpoint_path,
+            resume=resume,
+            fingerprint=str(data["sha256"]),
+            observers=observers,
+        )
+        self.architecture_ = architecture
+        self.history_ = [
+            {name: getattr(record, name) for name in record.__dataclass_fields__}
+            for record in records
+        ]
+        self.data_ = data
+        self._channel_axis = np.ndim(X) == 4
+        self._versions = _versions()
+        self._keras_model = model
+        self._stored_weights: dict[str, Floats] | None = None
+        return self
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs trained."""
+        return len(self.history_)
+
+    @property
+    def keras_model(self) -> "keras.Model":
+        """The Keras model `autoencoder`; training it further changes this estimator too.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` or `load` has not been called.
+        """
+        check_is_fitted(self, "architecture_")
+        if self._keras_model is None:
+            self._keras_model = _build(self.architecture_, 0)
+            from convae.nn.build import set_weights
+
+            set_weights(self._keras_model, self._stored_weights or {})
+            self._stored_weights = None
+        return self._keras_model
+
+    @property
+    def weights_(self) -> dict[str, Floats]:
+        """Copies of all weights, keyed `model/layer/variable`."""
+        check_is_fitted(self, "architecture_")
+        if self._keras_model is None:
+            return {name: value.copy() for name, value in (self._stored_weights or {}).items()}
+        from convae.nn.build import get_weights
+
+        return get_weights(self._keras_model)
+
+    def transform(self, X: ArrayLike) -> Floats:
+        """The latents of images: float32 `(num_images, latent_dim)`.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+        """
+        encoder = self.keras_model.get_layer("encoder")
+        images = self._checked(X)
+        return np.concatenate([_predict(encoder, chunk) for chunk in _chunks(images)])
+
+    def inverse_transform(self, X: ArrayLike) -> Floats:
+        """The images that latents stand for.
+
+        Args:
+            X: float `(num_images, latent_dim)`, finite.
+
+        Returns:
+            float32 in [0, 1], `(num_images, height, width, channels)`, or without the channel axis
+            where the images fitted on had none.
+
+        Raises:
+            ImageError: X has another shape or is not finite.
+        """
+        decoder = self.keras_model.get_layer("decoder")
+        latents = np.asarray(X)
+        latent_dim = self.architecture_.latent_dim
+        if latents.ndim != 2 or latents.shape[1] != latent_dim or latents.dtype.kind not in "fiu":
+            raise ImageError(
+                f"Latents must be numbers of shape (num_images, {latent_dim}); received "
+                f"{latents.dtype} of shape {latents.shape}. Pass what transform returned."
+            )
+        latents = latents.astype(np.float32)
+        if not np.isfinite(latents).all():
+            raise ImageError(
+                "Latents must be finite; received NaN or infinity. Pass what transform returned."
+            )
+        images = _predict(decoder, latents)
+        return images if self._channel_axis else images[..., 0]
+
+    def reconstruct(self, X: ArrayLike) -> Floats:
+        """What the autoencoder makes of images.
+
+        Args:
+            X: The images.
+
+        Returns:
+            float32 in [0, 1], of the very shape of X.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+        """
+        model = self.keras_model
+        images = self._checked(X)
+        parts = [_predict(model, to_float(chunk)) for chunk in _chunks(images)]
+        return np.concatenate(parts).reshape(np.shape(X))
+
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Minus the mean squared error of each image's reconstruction.
+
+        **Higher is more normal**, as everywhere in scikit-learn: 0 is a perfect reconstruction.
+
+        Returns:
+            float64 `(num_images,)`, from -1 to 0.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+        """
+        model = self.keras_model
+        images = self._checked(X)
+        errors = []
+        for chunk in _chunks(images):
+            originals = to_float(chunk)
+            errors.append(squared_errors(originals, _predict(model, originals)))
+        return -np.concatenate(errors)
+
+    def score(self, X: ArrayLike, y: object = None) -> float:  # noqa: ARG002 # scikit-learn's
+        """Minus the mean squared error over all images; higher is better."""
+        return float(self.score_samples(X).mean())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the one model file (docs/format), whole or not at all.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        check_is_fitted(self, "architecture_")
+        history = [
+            {name: value for name, value in record.items() if name != "elapsed_s"}
+            for record in self.history_
+        ]
+        contents = ModelContents(
+            architecture=self.architecture_,
+            weights=self.weights_,
+            preprocessing={"channel_axis": self._channel_axis},
+            data=self.data_,
+            training={"options": self._training_options().to_json(), "history": history},
+            versions=self._versions,
+        )
+        write_model(path, contents)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model file, which may come from a stranger: nothing in it is ever run.
+
+        Raises:
+            ModelFileError: The file is missing, damaged, hostile or too new.
+        """
+        return cls.from_contents(read_model(path), str(path))
+
+    @classmethod
+    def from_contents(cls, contents: ModelContents, origin: str = "the model file") -> Self:
+        """A fitted estimator from what `convae.modelfile.read_model` returned.
+
+        Raises:
+            ModelFileError: The training options in it are not ones this program knows.
+        """
+        architecture = contents.architecture
+        try:
+            options = TrainingOptions(**contents.training["options"])
+            history = [{"elapsed_s": None, **record} for record in contents.training["history"]]
+        except (ParameterError, KeyError, TypeError) as error:
+            raise ModelFileError(
+                f"{origin} cannot be used: its training section must hold the options and the "
+                f"history of a training; received something else ({error}). "
+                f"Get the file again from whoever made it."
+            ) from error
+        model = cls(
+            filters=architecture.filters, latent_dim=architecture.latent_dim, **options.to_json()
+        )
+        model.architecture_ = architecture
+        model.history_ = history
+        model.data_ = contents.data
+        model._channel_axis = contents.preprocessing["channel_axis"]
+        model._versions = contents.versions
+        model._keras_model = None
+        model._stored_weights = contents.weights
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        if state.get("_keras_model") is not None:
+            state = {**state, "_keras_model": None, "_stored_weights": self.weights_}
+        return state
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 # scikit-learn's Tags is untyped
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = False
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        # scikit-learn names the columns of `transform` after it.
+        return self.architecture_.latent_dim
+
+    def _training_options(self) -> TrainingOptions:
+        names = TrainingOptions.__dataclass_fields__
+        return TrainingOptions(**{name: getattr(self, name) for name in names})
+
+    def _checked(self, X: ArrayLike) -> Images:
+        images = as_images(X)
+        if images.shape[1:] != self.architecture_.image_shape:
+            height, width, channels = self.architecture_.image_shape
+            raise ImageError(
+                f"Images must be of the size fitted on, {height} x {width} x {channels} (height, "
+                f"width, channels); received {' x '.join(map(str, images.shape[1:]))}. Resize them "
+                f"(convae.resize.fit_size) or fit on images of this size."
+            )
+        return images
+
+
+def _build(architecture: Architecture, seed: int | None) -> "keras.Model":
+    from convae.nn.build import build_model
+
+    return build_model(architecture, seed)
+
+
+def _predict(model: "keras.Model", inputs: NDArray[Any]) -> Floats:
+    from convae.nn.predict import predict
+
+    return predict(model, to_float(inputs))
+
+
+def _chunks(images: Images) -> Iterator[Images]:
+    for start in range(0, len(images), CHUNK):
+        yield images[start : start + CHUNK]
+
+
+def _split(images: Images, options: TrainingOptions) -> tuple[Images, Images | None]:
+    """Training and validation images, drawn at random since folders come sorted."""
+    if options.validation_split == 0:
+        return images, None
+    num_held_out = round(len(images) * options.validation_split)
+    if not 0 < num_held_out < len(images):
+        raise ParameterError(
+            f"validation_split must leave at least one image on each side; received "
+            f"{options.validation_split} of {len(images)} images. Change it or add images."
+        )
+    order = np.random.default_rng([options.seed, 0]).permutation(len(images))
+    return images[np.sort(order[num_held_out:])], images[np.sort(order[:num_held_out])]
+
+
+def _describe(images: Images) -> dict[str, Any]:
+    digest = hashlib.sha256(f"{images.shape} {images.dtype}".encode())
+    for chunk in _chunks(images):
+        digest.update(np.ascontiguousarray(chunk).data)
+    return {
+        "num_images": len(images),
+        "image_shape": list(images.shape[1:]),
+        "dtype": images.dtype.name,
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    from convae.nn.backend import keras
+
+    return {
+        "convae": convae.__version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,42 @@
+"""How much memory one set of images may take; it measures nothing and frees nothing."""
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from convae.errors import DataError
+
+# Used where the system does not tell how much memory it has.
+UNKNOWN_MEMORY_LIMIT = 8 * 2**30
+
+
+def memory_limit() -> int:
+    """Bytes that one set of images may take: half of the machine's memory."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, OSError, ValueError):
+        return UNKNOWN_MEMORY_LIMIT
+
+
+def check_memory(shape: Sequence[int], dtype: DTypeLike, what: str, remedy: str) -> None:
+    """Refuse an array of more than `memory_limit` bytes, before anything is allocated.
+
+    Args:
+        shape: Its shape.
+        dtype: Its dtype.
+        what: Who asks, as the subject of the message.
+        remedy: What the user can do, as a whole sentence.
+
+    Raises:
+        DataError: It is too much.
+    """
+    num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    limit = memory_limit()
+    if num_bytes > limit:
+        raise DataError(
+            f"Images may take half of this machine's memory, {limit / 2**30:,.1f} GiB; "
+            f"{what} would take {num_bytes / 2**30:,.1f} GiB. {remedy}"
+        )

@@ -1,0 +1,63 @@
+"""How near a reconstruction is to its original, in NumPy; training losses are in `convae.nn`."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+Floats = NDArray[np.float32]
+
+SSIM_WINDOW = 7
+SSIM_C1 = 0.01**2
+SSIM_C2 = 0.03**2
+
+
+def squared_errors(originals: Floats, reconstructions: Floats) -> NDArray[np.float64]:
+    """Mean squared error of each image.
+
+    Args:
+        originals: float32 `(num_images, height, width, channels)` in [0, 1].
+        reconstructions: The same shape and range.
+
+    Returns:
+        float64 `(num_images,)`, 0 for equal images, at most 1.
+    """
+    difference = np.subtract(originals, reconstructions, dtype=np.float64)
+    errors: NDArray[np.float64] = np.square(difference).mean(axis=(1, 2, 3))
+    return errors
+
+
+def psnr_db(mean_squared_error: float) -> float:
+    """Peak signal-to-noise ratio in decibels of an error between images in [0, 1]."""
+    return float("inf") if mean_squared_error == 0 else -10 * float(np.log10(mean_squared_error))
+
+
+def ssim(originals: Floats, reconstructions: Floats) -> NDArray[np.float64]:
+    """Structural similarity of each pair of images.
+
+    A uniform 7x7 window inside the image, unbiased variances, K1 = 0.01, K2 = 0.03, each channel on
+    its own, then the mean (Wang et al., "Image quality assessment", IEEE TIP 13, 2004, eq. 13).
+
+    Args:
+        originals: float32 `(num_images, height, width, channels)` in [0, 1], sides of 8 or more.
+        reconstructions: The same shape and range.
+
+    Returns:
+        float64 `(num_images,)` in [-1, 1]; 1 for equal images.
+    """
+    margin = SSIM_WINDOW // 2
+
+    def window_mean(planes: NDArray[np.float64]) -> NDArray[np.float64]:
+        means: NDArray[np.float64] = uniform_filter(planes, (1, SSIM_WINDOW, SSIM_WINDOW, 1))
+        return means[:, margin:-margin, margin:-margin]
+
+    a, b = originals.astype(np.float64), reconstructions.astype(np.float64)
+    mean_a, mean_b = window_mean(a), window_mean(b)
+    unbias = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
+    variance_a = unbias * (window_mean(a * a) - mean_a**2)
+    variance_b = unbias * (window_mean(b * b) - mean_b**2)
+    covariance = unbias * (window_mean(a * b) - mean_a * mean_b)
+    similarity: NDArray[np.float64] = (
+        (2 * mean_a * mean_b + SSIM_C1) * (2 * covariance + SSIM_C2)
+    ) / ((mean_a**2 + mean_b**2 + SSIM_C1) * (variance_a + variance_b + SSIM_C2))
+    per_image: NDArray[np.float64] = similarity.mean(axis=(1, 2, 3))
+    return per_image

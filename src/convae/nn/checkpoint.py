@@ -1,0 +1,149 @@
+"""The state of an unfinished training, in a file as safe as the model file."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.errors import ModelFileError
+from convae.nn.config import Architecture, TrainingOptions
+from convae.safefile import read_tensors, write_tensors
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a training needs to go on as if it had never stopped.
+
+    Args:
+        weights: The network's weights, named as `Architecture.weight_shapes` names them.
+        optimizer: The optimizer's variables, in Keras's order.
+        best_weights: The weights of the epoch with the least validation loss; None without one.
+        records: A JSON record for each finished epoch.
+        step: Steps done in the epoch under way.
+        loss_sum: Sum of the training loss over the images of these steps.
+    """
+
+    weights: Weights
+    optimizer: list[NDArray[Any]]
+    best_weights: Weights | None
+    records: list[dict[str, Any]]
+    step: int
+    loss_sum: float
+
+
+def write_checkpoint(
+    path: str | os.PathLike[str],
+    architecture: Architecture,
+    options: TrainingOptions,
+    identity: dict[str, str],
+    checkpoint: Checkpoint,
+) -> None:
+    """Write `checkpoint`; `identity` names what a resumed run must share (data, backend)."""
+    tensors: dict[str, NDArray[Any]] = {
+        **{f"weights/{name}": value for name, value in checkpoint.weights.items()},
+        **{f"best/{name}": value for name, value in (checkpoint.best_weights or {}).items()},
+        **{f"optimizer/{index:04}": value for index, value in enumerate(checkpoint.optimizer)},
+    }
+    document = {
+        "kind": "checkpoint",
+        "architecture": architecture.to_json(),
+        "options": options.to_json(),
+        "identity": identity,
+        "records": checkpoint.records,
+        "step": checkpoint.step,
+        "loss_sum": checkpoint.loss_sum,
+    }
+    write_tensors(path, tensors, document)
+
+
+def read_checkpoint(
+    path: str | os.PathLike[str],
+    architecture: Architecture,
+    options: TrainingOptions,
+    identity: dict[str, str],
+) -> Checkpoint:
+    """Read the checkpoint of a run with this architecture, recipe and identity.
+
+    Only `epochs` may differ, and only under a constant learning rate, where it changes nothing of
+    what was done.
+
+    Raises:
+        ModelFileError: There is no such file, it is damaged, or it is of another run.
+    """
+    if not Path(path).exists():
+        raise ModelFileError(
+            f"Resuming needs a checkpoint, and there is none at {path}. "
+            f"Train without resuming first, or name the folder of the interrupted run."
+        )
+    tensors, document = read_tensors(path)
+    if document.get("kind") != "checkpoint":
+        raise ModelFileError(
+            f"Resuming needs a checkpoint; received a file of kind {document.get('kind')!r} at "
+            f"{path}. Name the folder of the interrupted run."
+        )
+    expected: dict[str, dict[str, Any]] = {
+        "architecture": architecture.to_json(),
+        "options": options.to_json(),
+        "identity": identity,
+    }
+    for section, values in expected.items():
+        found = document.get(section)
+        found = found if isinstance(found, dict) else {}
+        for key, value in values.items():
+            if found.get(key) == value:
+                continue
+            if key == "epochs" and options.learning_rate_schedule == "constant":
+                continue
+            raise ModelFileError(
+                f"A resumed run must be the run that was interrupted; {path} has {section} "
+                f"{key}={found.get(key)!r}, received {value!r}. Repeat the first command's "
+                f"options and data, or start anew without resuming."
+            )
+
+    def part(prefix: str) -> dict[str, NDArray[Any]]:
+        return {
+            name.removeprefix(prefix): value
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    weights, best = part("weights/"), part("best/")
+    optimizer = part("optimizer/")
+    records, step, loss_sum = (document.get(key) for key in ("records", "step", "loss_sum"))
+    shapes = architecture.weight_shapes()
+    whole = (
+        {name: value.shape for name, value in weights.items()} == shapes
+        and ({name: value.shape for name, value in best.items()} == shapes or not best)
+        and _are_records(records)
+        and isinstance(step, int)
+        and step >= 0
+        and isinstance(loss_sum, int | float)
+    )
+    if not whole:
+        raise ModelFileError(
+            f"A checkpoint must hold the whole state of a training; {path} does not. "
+            f"Start anew without resuming."
+        )
+    return Checkpoint(
+        weights=weights,
+        optimizer=[optimizer[name] for name in sorted(optimizer)],
+        best_weights=best or None,
+        records=records,  # type: ignore[arg-type] # checked by _are_records
+        step=step,  # type: ignore[arg-type] # checked above
+        loss_sum=loss_sum,  # type: ignore[arg-type] # checked above
+    )
+
+
+def _are_records(records: object) -> bool:
+    keys = {"epoch", "loss", "val_loss", "learning_rate", "elapsed_s"}
+    return isinstance(records, list) and all(
+        isinstance(record, dict)
+        and set(record) == keys
+        and all(isinstance(value, int | float | None) for value in record.values())
+        for record in records
+    )

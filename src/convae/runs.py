@@ -1,0 +1,180 @@
+"""The files that a training, a reconstruction and an embedding leave; it trains nothing itself."""
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.errors import OutputError, ParameterError
+from convae.estimator import CHUNK, ConvAutoencoder
+from convae.figures import COMPARED, comparison, gallery, loss_curve
+from convae.files import open_whole, write_whole
+from convae.images import to_float, to_uint8
+from convae.metrics import psnr_db, squared_errors, ssim
+from convae.pictures import write_image
+
+MODEL = "model.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+HISTORY = "history.csv"
+LOSS_CURVE = "loss_curve.png"
+OUTPUT_IMAGE = "output_image.png"
+GALLERY = "gallery.png"
+ERRORS = "errors.csv"
+
+
+def prepare_folder(folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Make sure, before hours of training, that its results can be written.
+
+    Args:
+        folder: Made when missing.
+        overwrite: Whether a finished model there may be replaced.
+
+    Raises:
+        OutputError: The folder cannot be written, or holds a model that must stay.
+    """
+    path = Path(folder)
+    if (path / MODEL).exists() and not overwrite:
+        raise OutputError(
+            f"A trained model is never replaced unasked; {path / MODEL} exists. Choose another "
+            f"--out, add --overwrite, or go on with it: --resume."
+        )
+    probe = path / f".{MODEL}.probe"
+    write_whole(probe, b"")
+    probe.unlink()
+    return path
+
+
+def write_run(folder: Path, model: ConvAutoencoder, shown: NDArray[Any]) -> dict[str, str]:
+    """Write the model file, `history.csv`, the loss curve and `output_image.png`.
+
+    Args:
+        folder: Where to.
+        model: The fitted estimator.
+        shown: Images of which the first ten are pictured.
+
+    Returns:
+        The path of each file by what it is.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    model.save(folder / MODEL)
+    write_whole(folder / HISTORY, history_csv(model.history_))
+    write_whole(folder / LOSS_CURVE, loss_curve(model.history_))
+    first = np.asarray(shown[:COMPARED])
+    write_comparison(folder / OUTPUT_IMAGE, first, model.reconstruct(first))
+    return {
+        "model": str(folder / MODEL),
+        "history": str(folder / HISTORY),
+        "loss_curve": str(folder / LOSS_CURVE),
+        "output_image": str(folder / OUTPUT_IMAGE),
+    }
+
+
+def write_reconstructions(
+    folder: Path,
+    model: ConvAutoencoder,
+    originals: NDArray[Any],
+    names: Sequence[str],
+    num_shown: int,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Write `output_image.png`, `gallery.png` and `errors.csv`.
+
+    Args:
+        folder: Where to.
+        model: The fitted estimator.
+        originals: Images of its size, uint8 or float32 in [0, 1].
+        names: One for each image.
+        num_shown: Images in the gallery, evenly from the best to the worst reconstruction.
+
+    Returns:
+        The mean errors (`mse`, `psnr_db` of that mean, `ssim`), and the path of each file.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    parts = []
+    for start in range(0, len(originals), CHUNK):
+        part = to_float(originals[start : start + CHUNK])
+        rebuilt = model.reconstruct(part)
+        parts.append((squared_errors(part, rebuilt), ssim(part, rebuilt)))
+    mse, similarity = (np.concatenate(column) for column in zip(*parts, strict=True))
+    paths = {
+        "output_image": folder / OUTPUT_IMAGE,
+        "gallery": folder / GALLERY,
+        "errors": folder / ERRORS,
+    }
+    first = originals[:COMPARED]
+    write_comparison(paths["output_image"], first, model.reconstruct(first))
+    ranks = np.linspace(0, len(mse) - 1, min(num_shown, len(mse))).round().astype(int)
+    chosen = np.argsort(mse, kind="stable")[ranks]
+    shown = originals[chosen]
+    pictured = to_uint8(model.reconstruct(shown))
+    captions = [names[index] for index in chosen]
+    write_image(paths["gallery"], gallery(to_uint8(shown), pictured, mse[chosen], captions))
+    rows = [
+        (name, f"{error:.6g}", f"{psnr_db(float(error)):.3f}", f"{likeness:.5f}")
+        for name, error, likeness in zip(names, mse, similarity, strict=True)
+    ]
+    write_whole(paths["errors"], _csv(("image", "mse", "psnr_db", "ssim"), rows))
+    mean = float(mse.mean())
+    figures = {"mse": mean, "psnr_db": psnr_db(mean), "ssim": float(similarity.mean())}
+    return figures, {name: str(path) for name, path in paths.items()}
+
+
+def check_latents_path(path: Path) -> None:
+    """Refuse, before any work, a path whose ending `write_latents` does not know.
+
+    Raises:
+        ParameterError: It ends neither in .npy nor in .csv.
+    """
+    if path.suffix.lower() not in (".npy", ".csv"):
+        raise ParameterError(
+            f"Latents are written to a path that ends in .npy or .csv; received {str(path)!r}. "
+            f"Choose one of them."
+        )
+
+
+def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]) -> None:
+    """Write latents as .npy, or as .csv with a name for each image.
+
+    Raises:
+        ParameterError: The path ends otherwise.
+        OutputError: The file cannot be written.
+    """
+    check_latents_path(path)
+    if path.suffix.lower() == ".npy":
+        with open_whole(path) as stream:
+            np.save(stream, latents)
+        return
+    header = ("image", *(f"latent{index}" for index in range(latents.shape[1])))
+    rows = [
+        (name, *(f"{value:.9g}" for value in row)) for name, row in zip(names, latents, strict=True)
+    ]
+    write_whole(path, _csv(header, rows))
+
+
+def history_csv(history: Sequence[Mapping[str, object]]) -> bytes:
+    """The records of `ConvAutoencoder.history_` as CSV: one row an epoch."""
+    return _csv(tuple(history[0]), [tuple(record.values()) for record in history])
+
+
+def write_comparison(
+    path: Path, originals: NDArray[Any], reconstructions: NDArray[np.float32]
+) -> None:
+    """Write the picture of originals (left) and reconstructions (right), one row an image."""
+    write_image(path, comparison(to_uint8(originals), to_uint8(reconstructions)))
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    # A file's name need not be valid Unicode: its bytes come out as they went in.
+    return text.getvalue().encode("utf-8", "surrogateescape")
