@@ -20,6 +20,7 @@ from convae.images import as_images, to_float
 from convae.metrics import squared_errors
 from convae.modelfile import ModelContents, read_model, write_model
 from convae.nn.config import PRESETS, Architecture, TrainingOptions
+from convae.nn.history import records_from_json
 
 if TYPE_CHECKING:
     import keras
@@ -50,6 +51,8 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         validation_split: Fraction of the images held out to validate on. With any, the weights of
             the best epoch are kept.
         patience: Stop after so many epochs without a lower validation loss; None never stops early.
+        recompute_statistics: Recompute the statistics of batch normalization before validating and
+            at the end, instead of trusting moving averages that lag behind on few images.
         seed: Decides the first weights, the split and the order of the images: the same seed gives
             the same weights on the same machine and backend.
 
@@ -82,6 +85,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         learning_rate_schedule: str = "constant",
         validation_split: float = 0.0,
         patience: int | None = None,
+        recompute_statistics: bool = True,
         seed: int = 0,
     ) -> None:
         self.filters = filters
@@ -93,6 +97,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.learning_rate_schedule = learning_rate_schedule
         self.validation_split = validation_split
         self.patience = patience
+        self.recompute_statistics = recompute_statistics
         self.seed = seed
 
     @staticmethod
@@ -188,12 +193,9 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             observers=observers,
         )
         self.architecture_ = architecture
-        self.history_ = [
-            {name: getattr(record, name) for name in record.__dataclass_fields__}
-            for record in records
-        ]
+        self.history_ = [record.to_json() for record in records]
         self.data_ = data
-        self._channel_axis = np.ndim(X) == 4
+        self._channel_axis = np.asarray(X).ndim == 4
         self._versions = _versions()
         self._keras_model = model
         self._stored_weights: dict[str, Floats] | None = None
@@ -284,7 +286,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model = self.keras_model
         images = self._checked(X)
         parts = [_predict(model, to_float(chunk)) for chunk in _chunks(images)]
-        return np.concatenate(parts).reshape(np.shape(X))
+        return np.concatenate(parts).reshape(np.asarray(X).shape)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Minus the mean squared error of each image's reconstruction.
@@ -349,7 +351,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         architecture = contents.architecture
         try:
             options = TrainingOptions(**contents.training["options"])
-            history = [{"elapsed_s": None, **record} for record in contents.training["history"]]
+            records = records_from_json(contents.training["history"])
         except (ParameterError, KeyError, TypeError) as error:
             raise ModelFileError(
                 f"{origin} cannot be used: its training section must hold the options and the "
@@ -360,7 +362,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             filters=architecture.filters, latent_dim=architecture.latent_dim, **options.to_json()
         )
         model.architecture_ = architecture
-        model.history_ = history
+        model.history_ = [record.to_json() for record in records]
         model.data_ = contents.data
         model._channel_axis = contents.preprocessing["channel_axis"]
         model._versions = contents.versions

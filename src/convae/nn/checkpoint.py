@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.errors import ModelFileError
+from convae.errors import ModelFileError, ParameterError
 from convae.nn.config import Architecture, TrainingOptions
+from convae.nn.history import EpochRecord, records_from_json
 from convae.safefile import read_tensors, write_tensors
 
 Weights = dict[str, NDArray[np.float32]]
@@ -23,7 +24,7 @@ class Checkpoint:
         weights: The network's weights, named as `Architecture.weight_shapes` names them.
         optimizer: The optimizer's variables, in Keras's order.
         best_weights: The weights of the epoch with the least validation loss; None without one.
-        records: A JSON record for each finished epoch.
+        records: One for each finished epoch.
         step: Steps done in the epoch under way.
         loss_sum: Sum of the training loss over the images of these steps.
     """
@@ -31,7 +32,7 @@ class Checkpoint:
     weights: Weights
     optimizer: list[NDArray[Any]]
     best_weights: Weights | None
-    records: list[dict[str, Any]]
+    records: list[EpochRecord]
     step: int
     loss_sum: float
 
@@ -54,7 +55,7 @@ def write_checkpoint(
         "architecture": architecture.to_json(),
         "options": options.to_json(),
         "identity": identity,
-        "records": checkpoint.records,
+        "records": [record.to_json() for record in checkpoint.records],
         "step": checkpoint.step,
         "loss_sum": checkpoint.loss_sum,
     }
@@ -114,36 +115,33 @@ def read_checkpoint(
 
     weights, best = part("weights/"), part("best/")
     optimizer = part("optimizer/")
-    records, step, loss_sum = (document.get(key) for key in ("records", "step", "loss_sum"))
+    step, loss_sum = document.get("step"), document.get("loss_sum")
+    try:
+        records = records_from_json(document.get("records"))
+    except ParameterError as error:
+        raise incomplete(path) from error
     shapes = architecture.weight_shapes()
-    whole = (
+    if not (
         {name: value.shape for name, value in weights.items()} == shapes
         and ({name: value.shape for name, value in best.items()} == shapes or not best)
-        and _are_records(records)
-        and isinstance(step, int)
+        and type(step) is int
         and step >= 0
-        and isinstance(loss_sum, int | float)
-    )
-    if not whole:
-        raise ModelFileError(
-            f"A checkpoint must hold the whole state of a training; {path} does not. "
-            f"Start anew without resuming."
-        )
+        and type(loss_sum) in (int, float)
+    ):
+        raise incomplete(path)
     return Checkpoint(
         weights=weights,
         optimizer=[optimizer[name] for name in sorted(optimizer)],
         best_weights=best or None,
-        records=records,  # type: ignore[arg-type] # checked by _are_records
-        step=step,  # type: ignore[arg-type] # checked above
+        records=records,
+        step=step,
         loss_sum=loss_sum,  # type: ignore[arg-type] # checked above
     )
 
 
-def _are_records(records: object) -> bool:
-    keys = {"epoch", "loss", "val_loss", "learning_rate", "elapsed_s"}
-    return isinstance(records, list) and all(
-        isinstance(record, dict)
-        and set(record) == keys
-        and all(isinstance(value, int | float | None) for value in record.values())
-        for record in records
+def incomplete(path: str | os.PathLike[str]) -> ModelFileError:
+    """The refusal of a checkpoint that does not hold what a training needs."""
+    return ModelFileError(
+        f"A checkpoint must hold the whole state of a training; {path} does not. "
+        f"Start anew without resuming."
     )

@@ -31,6 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate_schedule": "constant",
         "validation_split": 0.0,
         "patience": None,
+        "recompute_statistics": False,
     },
 }
 
@@ -207,6 +208,8 @@ class TrainingOptions:
         learning_rate_schedule: "constant", or "cosine" (down to 0 at the last step).
         validation_split: Fraction of the images held out to validate on, 0 or more, below 1.
         patience: Stop after so many epochs without a lower validation loss; None never stops early.
+        recompute_statistics: Recompute the statistics of batch normalization before validating and
+            at the end, instead of trusting the moving averages (`convae.nn.statistics`).
         seed: Decides the first weights, the split and the order of the images.
 
     Raises:
@@ -220,6 +223,7 @@ class TrainingOptions:
     learning_rate_schedule: str = "constant"
     validation_split: float = 0.0
     patience: int | None = None
+    recompute_statistics: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -245,6 +249,11 @@ class TrainingOptions:
                     f"patience needs validation images; received patience={self.patience} with "
                     f"validation_split=0. Set validation_split to 0.1, say."
                 )
+        if not isinstance(self.recompute_statistics, bool):
+            raise ParameterError(
+                f"recompute_statistics must be True or False; received "
+                f"{self.recompute_statistics!r}. Pass one of them."
+            )
         settle("seed", _whole(self.seed, "seed", 0, 2**63 - 1))
 
     def to_json(self) -> dict[str, Any]:

@@ -6,50 +6,31 @@ draws no pictures.
 """
 
 import contextlib
-import dataclasses
 import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.errors import ModelFileError, ParameterError
+from convae.errors import ParameterError
 from convae.images import to_float
 from convae.nn.backend import keras
 from convae.nn.build import get_weights, set_weights
-from convae.nn.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from convae.nn.checkpoint import Checkpoint, incomplete, read_checkpoint, write_checkpoint
 from convae.nn.config import Architecture, TrainingOptions
+from convae.nn.history import EpochRecord
 from convae.nn.losses import LOSSES
+from convae.nn.statistics import StatisticsRecomputer
 
 CHECKPOINT_INTERVAL_S = 60.0
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 Weights = dict[str, NDArray[np.float32]]
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What one epoch came to.
-
-    Args:
-        epoch: Its number, from 1.
-        loss: Mean training loss over the images of the epoch, as they were met.
-        val_loss: Mean loss over the validation images after the epoch; None without any.
-        learning_rate: Step size at the end of the epoch.
-        elapsed_s: Seconds the epoch took; the only field that differs between equal runs.
-    """
-
-    epoch: int
-    loss: float
-    val_loss: float | None
-    learning_rate: float
-    elapsed_s: float
 
 
 class Observer(Protocol):
@@ -108,6 +89,9 @@ def train(
     run = _Run(model, architecture, options, len(images), checkpoint_path, fingerprint, observers)
     if resume:
         run.resume()
+    recompute_statistics: Callable[[], None] = lambda: None  # noqa: E731 # or the real one
+    if options.recompute_statistics:
+        recompute_statistics = StatisticsRecomputer(model, images)
     for observer in observers:
         observer.start(options.epochs, run.num_steps)
     try:
@@ -115,13 +99,18 @@ def train(
             while not run.finished():
                 started = time.monotonic()
                 run.finish_steps(images, interrupted)
-                val_loss = _validate(model, validation_images, options.batch_size)
+                val_loss = None
+                if validation_images is not None:
+                    recompute_statistics()
+                    val_loss = _validate(model, validation_images, options.batch_size)
                 run.finish_epoch(val_loss, time.monotonic() - started)
     finally:
         for observer in observers:
             observer.stop()
     if run.best_weights is not None:
         set_weights(model, run.best_weights)
+    else:
+        recompute_statistics()
     return run.records
 
 
@@ -219,7 +208,7 @@ class _Run:
             weights=get_weights(self._model),
             optimizer=[keras.ops.convert_to_numpy(v.value) for v in self._optimizer.variables],
             best_weights=self.best_weights,
-            records=[dataclasses.asdict(record) for record in self.records],
+            records=list(self.records),
             step=self._step,
             loss_sum=self._loss_sum,
         )
@@ -234,15 +223,13 @@ class _Run:
             )
         checkpoint = read_checkpoint(self._path, self._architecture, self._options, self._identity)
         shapes = [tuple(variable.shape) for variable in self._optimizer.variables]
-        if [value.shape for value in checkpoint.optimizer] != shapes:
-            raise ModelFileError(
-                f"A checkpoint must hold the optimizer's state; that in {self._path} does not fit "
-                f"this version of Keras. Start anew without resuming."
-            )
+        fits = [value.shape for value in checkpoint.optimizer] == shapes
+        if not fits or checkpoint.step > self.num_steps:
+            raise incomplete(self._path)
         set_weights(self._model, checkpoint.weights)
         for variable, value in zip(self._optimizer.variables, checkpoint.optimizer, strict=True):
             variable.assign(value)
-        self.records = [EpochRecord(**record) for record in checkpoint.records]
+        self.records = checkpoint.records
         self.best_weights = checkpoint.best_weights
         self._step, self._loss_sum = checkpoint.step, checkpoint.loss_sum
 
@@ -254,9 +241,7 @@ def _make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizer
     return keras.optimizers.Adam(rate)
 
 
-def _validate(model: keras.Model, images: Images | None, batch_size: int) -> float | None:
-    if images is None:
-        return None
+def _validate(model: keras.Model, images: Images, batch_size: int) -> float:
     loss_sum = 0.0
     for start in range(0, len(images), batch_size):
         batch = to_float(images[start : start + batch_size])

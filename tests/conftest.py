@@ -1,0 +1,94 @@
+"""Fixtures that many tests share."""
+
+import contextlib
+import os
+import resource
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from convae import ConvAutoencoder
+from convae.cli import main
+from convae.datasets import load_dataset
+
+
+def pytest_configure(config):
+    """Let JAX keep what it compiled, for this process and those that the tests start.
+
+    Compiling is nearly all the time that a fit on a few images takes.
+    """
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """64 real digits, uint8 (64, 28, 28, 1)."""
+    return load_dataset("digits").train[:64]
+
+
+@pytest.fixture(scope="session")
+def fitted(digits):
+    """A tiny model fitted on them; tests must not change it."""
+    return ConvAutoencoder(filters=(4, 8), latent_dim=6, epochs=8, learning_rate=0.01, seed=3).fit(
+        digits
+    )
+
+
+@pytest.fixture(scope="session")
+def model_path(fitted, tmp_path_factory):
+    """The model file of `fitted`."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    fitted.save(path)
+    return path
+
+
+@pytest.fixture
+def random_images():
+    """Makes random uint8 images of a shape; the same each time."""
+
+    def make(*shape, seed=0):
+        return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+    return make
+
+
+@pytest.fixture
+def full_disk():
+    """Within the block, writing a file beyond so many bytes fails midway."""
+
+    @contextlib.contextmanager
+    def limit(num_bytes):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs the command line in this process; bad input must give one clear message."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Finished(code, out, err)
+
+    return run

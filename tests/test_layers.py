@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from convae.nn import layers
+from convae.nn.backend import keras
+from convae.nn.layers import (
+    Conv2D,
+    Conv2DTranspose,
+    convolve_by_product,
+    convolve_transposed_by_product,
+)
+
+SIZES = [(8, 8), (9, 8), (8, 11), (13, 9)]
+
+
+def normal(*shape):
+    return np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_products_give_the_native_convolutions(size, stride):
+    images, kernel = normal(2, *size, 3), normal(3, 3, 3, 5)
+    native = keras.ops.conv(images, kernel, stride, "same")
+    product = convolve_by_product(keras.ops.array(images), kernel, stride)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(product), keras.ops.convert_to_numpy(native), atol=2e-5
+    )
+    kernel = normal(3, 3, 5, 3)
+    native = keras.ops.conv_transpose(images, kernel, stride, "same")
+    product = convolve_transposed_by_product(
+        keras.ops.array(images), keras.ops.array(kernel), stride
+    )
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(product), keras.ops.convert_to_numpy(native), atol=2e-5
+    )
+
+
+def test_products_are_used_on_jax_on_a_cpu_and_nowhere_else():
+    expected = keras.backend.backend() == "jax"
+    if expected:
+        import jax
+
+        expected = jax.default_backend() == "cpu"
+    assert layers.products_are_faster() == expected
+
+
+@pytest.mark.parametrize("products", [False, True])
+def test_the_layers_are_keras_own(products, monkeypatch):
+    monkeypatch.setattr(layers, "products_are_faster", lambda: products)
+    images = normal(2, 9, 8, 3)
+    for ours, stock in (
+        (Conv2D, keras.layers.Conv2D),
+        (Conv2DTranspose, keras.layers.Conv2DTranspose),
+    ):
+        options = {"strides": 2, "padding": "same", "activation": "tanh"}
+        one, two = ours(4, 3, **options), stock(4, 3, **options)
+        outputs = one(images)
+        two.build(images.shape)
+        two.set_weights([weight + 0.1 for weight in one.get_weights()])
+        one.set_weights(two.get_weights())
+        assert tuple(outputs.shape) == tuple(one.compute_output_shape(images.shape))
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(one(images)),
+            keras.ops.convert_to_numpy(two(images)),
+            atol=2e-5,
+        )
+        assert one.get_config().keys() == two.get_config().keys()
