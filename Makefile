@@ -3,13 +3,23 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types docs bench install format constraints clean
+
+.PHONY: demo test test-tensorflow test-torch lint types docs bench install format constraints clean
 
 demo: install
 	$(BIN)/convae demo
 
 test: install
 	$(BIN)/python -m pytest
+
+# The other backends, each in an environment of its own.
+BACKEND_TESTS := $(addprefix tests/test_,backends.py build.py estimator.py layers.py losses.py train.py)
+
+test-tensorflow: .venv-tensorflow/installed
+	KERAS_BACKEND=tensorflow .venv-tensorflow/bin/python -m pytest $(BACKEND_TESTS)
+
+test-torch: .venv-torch/installed
+	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest $(BACKEND_TESTS)
 
 lint: install
 	$(BIN)/ruff check .
@@ -36,10 +46,26 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
+.venv-tensorflow/installed: pyproject.toml constraints-tensorflow.txt
+	$(PYTHON) -m venv .venv-tensorflow
+	.venv-tensorflow/bin/python -m pip install --quiet --require-hashes -r constraints-tensorflow.txt
+	.venv-tensorflow/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+# PyTorch comes in several builds of one version, so its hash is not pinned.
+.venv-torch/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --require-hashes -r constraints.txt
+	.venv-torch/bin/python -m pip install --quiet "torch==2.13.0"
+	.venv-torch/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
 # Writes exact pins with hashes for every platform; needs uv (pip install uv).
+PIN := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --no-annotate
 constraints:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--no-header --no-annotate --extra dev pyproject.toml -o constraints.txt
+	$(PIN) --extra dev pyproject.toml -o constraints.txt
+	$(PIN) --extra tensorflow --extra test pyproject.toml -o constraints-tensorflow.txt
 
 clean:
-	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tensorflow .venv-torch docs/_build .pytest_cache .mypy_cache .ruff_cache

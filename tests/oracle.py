@@ -62,7 +62,7 @@ def decode(architecture, weights, latents):
     """float64 images of latents."""
     volume = latents @ weights["decoder/volume/kernel"] + weights["decoder/volume/bias"]
     volume = volume.reshape(-1, *architecture.volume)
-    for stage in range(1, len(architecture.filters) + 1):
+    for stage in range(len(architecture.filters) + 1, 2 * len(architecture.filters) + 1):
         layer = f"decoder/conv2d_transpose_{stage}"
         volume = convolve_transposed(volume, weights[f"{layer}/kernel"], 2)
         volume = volume + weights[f"{layer}/bias"]

@@ -25,15 +25,15 @@ REFERENCE_TABLE = [
     ("encoder", "batch_normalization_2", "BatchNormalization", (7, 7, 64), 256),
     ("encoder", "flatten", "Flatten", (3136,), 0),
     ("encoder", "latents", "Dense", (16,), 50_192),
-    ("decoder", "latents", "InputLayer", (16,), 0),
+    ("decoder", "latents_input", "InputLayer", (16,), 0),
     ("decoder", "volume", "Dense", (3136,), 53_312),
     ("decoder", "reshape", "Reshape", (7, 7, 64), 0),
-    ("decoder", "conv2d_transpose_1", "Conv2DTranspose", (14, 14, 64), 36_928),
-    ("decoder", "leaky_relu_1", "LeakyReLU", (14, 14, 64), 0),
-    ("decoder", "batch_normalization_1", "BatchNormalization", (14, 14, 64), 256),
-    ("decoder", "conv2d_transpose_2", "Conv2DTranspose", (28, 28, 32), 18_464),
-    ("decoder", "leaky_relu_2", "LeakyReLU", (28, 28, 32), 0),
-    ("decoder", "batch_normalization_2", "BatchNormalization", (28, 28, 32), 128),
+    ("decoder", "conv2d_transpose_3", "Conv2DTranspose", (14, 14, 64), 36_928),
+    ("decoder", "leaky_relu_3", "LeakyReLU", (14, 14, 64), 0),
+    ("decoder", "batch_normalization_3", "BatchNormalization", (14, 14, 64), 256),
+    ("decoder", "conv2d_transpose_4", "Conv2DTranspose", (28, 28, 32), 18_464),
+    ("decoder", "leaky_relu_4", "LeakyReLU", (28, 28, 32), 0),
+    ("decoder", "batch_normalization_4", "BatchNormalization", (28, 28, 32), 128),
     ("decoder", "reconstruction", "Conv2DTranspose", (28, 28, 1), 289),
     ("decoder", "pixels", "Activation", (28, 28, 1), 0),
 ]
@@ -109,6 +109,12 @@ def test_width_comes_before_height_and_depth_last():
     )
 
 
+def test_no_two_layers_with_weights_share_a_name():
+    """On PyTorch the gradients of layers of one name are summed up without end."""
+    names = [row.name for row in layer_table(Architecture(32, 32, 3, (4, 5, 6)))]
+    assert len(names) == len(set(names))
+
+
 def test_a_seed_gives_the_same_weights_and_another_seed_others():
     architecture = Architecture(8, 8, 1, (3, 3), 2)
     first, again, other = (get_weights(build_model(architecture, seed)) for seed in (5, 5, 6))
@@ -116,7 +122,7 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others():
         np.testing.assert_array_equal(value, again[name])
     assert not np.array_equal(first["encoder/latents/kernel"], other["encoder/latents/kernel"])
     assert not np.array_equal(
-        first["decoder/conv2d_transpose_1/kernel"], first["decoder/conv2d_transpose_2/kernel"]
+        first["decoder/conv2d_transpose_3/kernel"], first["decoder/conv2d_transpose_4/kernel"]
     )
 
 

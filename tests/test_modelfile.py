@@ -309,7 +309,7 @@ def test_a_weight_of_the_wrong_shape_or_dtype_is_refused(tmp_path, array, receiv
 
 
 @pytest.mark.parametrize(
-    "layer", ["encoder/batch_normalization_1", "decoder/batch_normalization_1"]
+    "layer", ["encoder/batch_normalization_1", "decoder/batch_normalization_2"]
 )
 def test_a_negative_variance_is_refused(tmp_path, layer):
     tensors, document = stored()

@@ -55,13 +55,15 @@ def build_model(architecture: Architecture, seed: int | None = None) -> keras.Mo
     )(flat)
     encoder = keras.Model(images, encoded, name="encoder")
 
-    latents = keras.Input((architecture.latent_dim,), name="latents")
+    latents = keras.Input((architecture.latent_dim,), name="latents_input")
     rows, columns, width = architecture.volume
     volume = keras.layers.Dense(
         rows * columns * width, kernel_initializer=seeds.glorot_uniform(), name="volume"
     )(latents)
     volume = keras.layers.Reshape(architecture.volume, name="reshape")(volume)
-    for stage, filters in enumerate(reversed(architecture.filters), start=1):
+    for stage, filters in enumerate(
+        reversed(architecture.filters), start=len(architecture.filters) + 1
+    ):
         volume = Conv2DTranspose(
             filters,
             KERNEL_SIDE,

@@ -111,8 +111,10 @@ class Architecture:
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in the order of the layers.
 
-        A name is `model/layer/variable`; the kernels are laid out as Keras lays them out
-        (height, width, in, out for a convolution; height, width, out, in for a transposed one).
+        A name is `model/layer/variable`; stages are numbered through both models, since Keras on
+        PyTorch mixes up the gradients of layers that share a name. The kernels are laid out as
+        Keras lays them out (height, width, in, out for a convolution; height, width, out, in for a
+        transposed one).
         """
         shapes: dict[str, tuple[int, ...]] = {}
 
@@ -132,7 +134,7 @@ class Architecture:
             before = count
         kernel_and_bias("encoder/latents", (volume_size, self.latent_dim), self.latent_dim)
         kernel_and_bias("decoder/volume", (self.latent_dim, volume_size), volume_size)
-        for stage, count in enumerate(reversed(self.filters), start=1):
+        for stage, count in enumerate(reversed(self.filters), start=len(self.filters) + 1):
             kernel_and_bias(f"decoder/conv2d_transpose_{stage}", (3, 3, count, before), count)
             batch_normalization(f"decoder/batch_normalization_{stage}", count)
             before = count

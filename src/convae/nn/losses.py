@@ -5,6 +5,8 @@ from collections.abc import Callable
 from convae.metrics import SSIM_C1, SSIM_C2, SSIM_WINDOW
 from convae.nn.backend import keras
 
+SMALLEST_CHANCE = 1e-7
+
 Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 
 
@@ -23,7 +25,11 @@ def _mean_absolute_error(
 def _binary_crossentropy(
     targets: keras.KerasTensor, reconstructions: keras.KerasTensor
 ) -> keras.KerasTensor:
-    return keras.ops.mean(keras.ops.binary_crossentropy(targets, reconstructions))
+    # By hand: PyTorch's own stops the program when a diverging network yields NaN.
+    likely = keras.ops.clip(reconstructions, SMALLEST_CHANCE, 1 - SMALLEST_CHANCE)
+    return -keras.ops.mean(
+        targets * keras.ops.log(likely) + (1 - targets) * keras.ops.log(1 - likely)
+    )
 
 
 def _structural_dissimilarity(

@@ -33,7 +33,7 @@ class StatisticsRecomputer:
         self._images = to_float(images[spread])
         self._stages = {
             part.name: [
-                (layer, keras.Model(part.inputs, layer.input))
+                (layer, keras.Model(part.input, layer.input))
                 for layer in part.layers
                 if isinstance(layer, keras.layers.BatchNormalization)
             ]

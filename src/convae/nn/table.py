@@ -57,11 +57,12 @@ def layer_table(architecture: Architecture) -> list[LayerRow]:
     add("encoder", "flatten", "Flatten", (math.prod(volume),))
     add("encoder", "latents", "Dense", (architecture.latent_dim,))
 
-    # The decoder's own layer `latents` is an input: it holds nothing.
-    rows.append(LayerRow("decoder", "latents", "InputLayer", (architecture.latent_dim,), 0, 0))
+    add("decoder", "latents_input", "InputLayer", (architecture.latent_dim,))
     add("decoder", "volume", "Dense", (math.prod(volume),))
     add("decoder", "reshape", "Reshape", volume)
-    for stage, filters in enumerate(reversed(architecture.filters), start=1):
+    for stage, filters in enumerate(
+        reversed(architecture.filters), start=len(architecture.filters) + 1
+    ):
         rows_now, columns_now = 2 * rows_now, 2 * columns_now
         shape = (rows_now, columns_now, filters)
         add_stage("decoder", stage, "Conv2DTranspose", "conv2d_transpose", shape)
