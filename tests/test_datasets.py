@@ -2,6 +2,7 @@ import gzip
 import io
 import struct
 import sys
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -232,7 +233,11 @@ def test_every_truncation_of_a_packed_idx_file_is_refused(tmp_path):
 def test_an_idx_file_is_never_unpacked_beyond_its_promise(tmp_path):
     path = tmp_path / "a-ubyte.gz"
     path.write_bytes(gzip.compress(idx(TRAIN) + bytes(50_000_000), 1))
+    tracemalloc.start()
     refused(path, "its header promises 360 bytes, and it holds more")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 def test_an_idx_file_larger_than_the_memory_is_refused(tmp_path, monkeypatch):

@@ -202,6 +202,19 @@ def test_progress_goes_up_to_its_end_even_with_bad_pictures(tmp_path):
     assert steps == [(done, 6) for done in range(1, 7)]
 
 
+def test_a_picture_that_is_finished_while_others_are_read_waits_for_the_next_time(tmp_path):
+    folder(tmp_path, b=grey(8, 8, 2))
+    (tmp_path / "a.png").touch()
+
+    def finish(done, _):
+        if done == 2:
+            write_image(tmp_path / "a.png", grey(8, 8, 1))
+
+    found = read_images(tmp_path, progress=finish)
+    assert found.paths == ("b.png",)
+    assert [path for path, _ in found.skipped] == ["a.png"]
+
+
 def test_a_folder_without_pictures_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"must hold PNG.* holds none, and 0 other files\. Check"):
         read_images(tmp_path)

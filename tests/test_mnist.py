@@ -1,12 +1,14 @@
 import gzip
 import hashlib
 import http.server
+import logging
 import os
 import struct
 import threading
 import time
 
 import numpy as np
+import pooch
 import pytest
 
 from convae import mnist
@@ -27,8 +29,6 @@ def _no_network(monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    import pooch
-
     folder = tmp_path / "cache"
     monkeypatch.setattr(pooch, "os_cache", lambda project: folder / project)
     return folder / "convae"
@@ -127,16 +127,22 @@ def test_a_damaged_file_of_the_user_is_refused_and_not_replaced(tmp_path, monkey
 
 
 def test_a_good_download_is_kept_and_used_again_without_the_server(
-    cache, point_to, monkeypatch, caplog, capfd
+    cache, point_to, monkeypatch, capfd
 ):
     point_to("good")
+    logged = []
+    watcher = logging.Handler()
+    monkeypatch.setattr(watcher, "emit", logged.append)
+    monkeypatch.setattr(pooch.get_logger(), "handlers", [watcher])
+    level = pooch.get_logger().level
     data = load_dataset("mnist")
     check(data)
     assert data.source == f"MNIST, {mnist.URL}"
     assert [path.name for path in cache.iterdir()] == ["mnist.npz"]
     monkeypatch.setattr(mnist, "URL", "http://127.0.0.1:9/mnist.npz")
     check(load_dataset("mnist"))
-    assert not caplog.records
+    assert logged == []
+    assert pooch.get_logger().level == level
     assert capfd.readouterr() == ("", "")
 
 

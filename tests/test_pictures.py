@@ -151,6 +151,15 @@ def test_a_transparent_colour_becomes_alpha(tmp_path, mode):
     assert set(np.unique(image[..., 3])) == {0, 255}
 
 
+def test_grey_multiplied_by_its_alpha_is_divided_again(tmp_path):
+    pixels = np.full((8, 8, 2), (50, 100), np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, photometric="minisblack", extrasamples=["assocalpha"]
+    )
+    image = same_header(tmp_path / "a.tif")
+    assert image[0, 0].tolist() == [127, 127, 127, 100]
+
+
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_16_bit_grey_tiff_keeps_all_its_bits(tmp_path, byteorder, compression):

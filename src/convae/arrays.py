@@ -75,9 +75,8 @@ def read_npz(path: Path) -> Arrays:
             }
         names = _npz_names(list(sizes), path)
         # zipfile never unpacks more of an entry than the size it states.
-        check_memory(
-            (sum(sizes[name] for name in names if name),), np.uint8, printable(path), SPLIT
-        )
+        num_bytes = sum(sizes[name] for name in names if name)
+        check_memory((num_bytes,), np.uint8, printable(path), SPLIT)
         with np.load(path, allow_pickle=False) as stored:
             first, *rest = names
             return Arrays(stored[first], *(stored[name] if name else None for name in rest))

@@ -4,29 +4,47 @@ Results go to standard output, progress and errors to standard error. Exit codes
 can fix it, 2 wrong usage, 130 interrupted.
 """
 
+import _thread
+import io
 import json
+import os
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import convae
-from convae.errors import ConvaeError, DataUnavailableError, ParameterError
-from convae.nn.config import LOSS_NAMES, PRESETS, SCHEDULE_NAMES, Architecture
+from convae.console import (
+    INTERRUPTED,
+    Interrupted,
+    echo_json,
+    examples,
+    finish,
+    image_options,
+    json_option,
+    load,
+    load_for,
+    parse_numbers,
+    report_dataset,
+)
+from convae.errors import ConvaeError, DataUnavailableError, OutputError
+from convae.nn.config import (
+    LOSS_NAMES,
+    PRESETS,
+    SCHEDULE_NAMES,
+    SMALLEST_SIDE,
+    Architecture,
+    TrainingOptions,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from convae.datasets import Dataset
-    from convae.estimator import ConvAutoencoder
-
-Verb = TypeVar("Verb", bound=Callable[..., None])
 
 DEMO_EPOCHS = 3
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,39 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConvaeError as error:
         click.echo(f"Error: {error}", err=True)
         return 1
+    except OSError as error:
+        # Standard output above all, which click writes its help to.
+        click.echo(
+            f"Error: Files and standard output must be usable; the system gave '{error}'. "
+            f"Make room or choose another place.",
+            err=True,
+        )
+        return 1
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
     return 0
-
-
-def _examples(*lines: str) -> str:
-    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _json_option(verb: Verb) -> Verb:
-    text = "Print one JSON object instead of text."
-    return click.option("--json", "as_json", is_flag=True, help=text)(verb)
-
-
-def _image_options(verb: Verb) -> Verb:
-    """How pictures of any size and kind are brought to the model's."""
-    for option in (
-        click.option(
-            "--strict",
-            is_flag=True,
-            help="Refuse the first picture that cannot be read; skip none.",
-        ),
-        click.option(
-            "--fit",
-            type=click.Choice(["pad", "crop", "stretch"]),
-            default="pad",
-            show_default=True,
-            help="How images of another size are fitted.",
-        ),
-    ):
-        verb = option(verb)
-    return verb
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96})
@@ -86,7 +83,7 @@ def commands() -> None:
     """One small convolutional autoencoder, trained from a plain set of images, in one safe file."""
 
 
-@commands.command(epilog=_examples("convae demo", "convae demo --epochs 20 --out demo"))
+@commands.command(epilog=examples("convae demo", "convae demo --epochs 20 --out demo"))
 @click.option("--epochs", type=int, help="Default: 3 on MNIST, 20 on the embedded digits.")
 @click.option(
     "--out",
@@ -94,7 +91,7 @@ def commands() -> None:
     default=Path(),
     help="Folder for the results; earlier ones are replaced. Default: the current folder.",
 )
-@_json_option
+@json_option
 def demo(epochs: int | None, out: Path, as_json: bool) -> None:
     """Train on MNIST and picture the result.
 
@@ -103,6 +100,7 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
     """
     from convae.datasets import load_dataset
 
+    _check_recipe("reference", {} if epochs is None else {"epochs": epochs})
     try:
         dataset = load_dataset("mnist")
         short = DEMO_EPOCHS
@@ -114,12 +112,21 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
         )
         dataset = load_dataset("digits")
         short = PRESETS["reference"]["epochs"]
-    changes = {"epochs": short if epochs is None else epochs}
-    _train(dataset, "reference", changes, out, resume=False, overwrite=True, as_json=as_json)
+    report_dataset(dataset)
+    epochs = short if epochs is None else epochs
+    again = ("convae", "train", dataset.name, "--epochs", str(epochs), "--out", str(out))
+    _train(
+        dataset,
+        "reference",
+        {"epochs": epochs},
+        out,
+        again=f"{shlex.join(again)} --resume",
+        as_json=as_json,
+    )
 
 
 @commands.command(
-    epilog=_examples(
+    epilog=examples(
         "convae train mnist --preset reference --out mnist",
         "convae train pictures/ --validation-split 0.1 --patience 5 --out parts",
         "convae train pictures/ --validation-split 0.1 --patience 5 --out parts --resume",
@@ -149,6 +156,11 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option("--learning-rate-schedule", type=click.Choice(SCHEDULE_NAMES), help="How it falls.")
 @click.option("--validation-split", type=float, help="Fraction of the images to validate on.")
 @click.option("--patience", type=int, help="Stop after so many epochs that do not improve.")
+@click.option(
+    "--recompute-statistics/--no-recompute-statistics",
+    default=None,
+    help="Batch normalization's, before judging; moving averages lag behind in short trainings.",
+)
 @click.option("--seed", type=int, help="Same seed, same machine, same backend: same model.")
 @click.option(
     "--size",
@@ -160,13 +172,13 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
     type=click.Choice(["1", "3", "4"]),
     help="Grey, RGB or RGBA. Default: what is there.",
 )
-@_image_options
+@image_options
 @click.option(
     "--tensorboard", type=click.Path(path_type=Path), help="Folder for a TensorBoard log."
 )
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a finished model in --out.")
-@_json_option
+@json_option
 def train(
     data: str,
     out: Path,
@@ -186,20 +198,39 @@ def train(
     Leaves in --out: the model file, history.csv, the loss curve, and output_image.png with ten
     images on the left and their reconstructions on the right.
     """
-    recipe["filters"] = _parse_numbers(recipe["filters"], "--filters", ",", "32,64")
+    from convae.runs import check_folder
+
     changes = {name: value for name, value in recipe.items() if value is not None}
-    shape = _parse_numbers(size, "--size", "x", "64x48")
-    dataset = _load(data, shape, None if channels is None else int(channels), fit, strict)
+    if "filters" in changes:
+        changes["filters"] = parse_numbers(changes["filters"], "--filters", ",", "32,64")
+    shape = None if size is None else parse_numbers(size, "--size", "x", "64x48")
+    _check_recipe(preset, changes)
+    check_folder(out, overwrite=overwrite, resume=resume)
+    dataset = load(
+        data,
+        shape[0] if shape is not None and len(shape) == 1 else shape,
+        None if channels is None else int(channels),
+        fit,
+        strict,
+    )
     _train(
         dataset,
         preset,
         changes,
         out,
         resume=resume,
-        overwrite=overwrite,
+        again="the same command" if resume else "the same command and --resume",
         as_json=as_json,
         tensorboard=tensorboard,
     )
+
+
+def _check_recipe(preset: str, changes: dict[str, Any]) -> None:
+    """Refuse a bad option before anything is read."""
+    recipe = {**PRESETS[preset], **changes}
+    shape = {name: recipe.pop(name) for name in ("filters", "latent_dim") if name in recipe}
+    Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, **shape)
+    TrainingOptions(**recipe)
 
 
 def _train(
@@ -208,9 +239,9 @@ def _train(
     changes: dict[str, Any],
     out: Path,
     *,
-    resume: bool,
-    overwrite: bool,
+    again: str,
     as_json: bool,
+    resume: bool = False,
     tensorboard: Path | None = None,
 ) -> None:
     from convae.baseline import pca_mse
@@ -219,28 +250,27 @@ def _train(
     from convae.progress import TrainingProgress
     from convae.runs import CHECKPOINT, prepare_folder, write_run
 
-    model = ConvAutoencoder.from_preset(preset, **changes)
-    folder = prepare_folder(out, overwrite=overwrite or resume)
-    observers: list[Any] = [TrainingProgress()]
+    observers: list[Any] = []
     if tensorboard is not None:
         from convae.tensorboard import TensorBoardLog
 
         observers.append(TensorBoardLog(tensorboard))
-    _report_dataset(dataset)
-    checkpoint = folder / CHECKPOINT
+    # Last: nothing that can fail starts after a bar.
+    observers.append(TrainingProgress())
+    model = ConvAutoencoder.from_preset(preset, **changes)
+    split, judged = ("training", dataset.train) if dataset.test is None else ("test", dataset.test)
+    checkpoint = prepare_folder(out) / CHECKPOINT
+    before = None if resume else _stamp(checkpoint)
     try:
         model.fit(dataset.train, checkpoint_path=checkpoint, resume=resume, observers=observers)
-    except KeyboardInterrupt:
-        click.echo(
-            f"Interrupted; the state is kept in {checkpoint}. Go on with the same command and "
-            f"--resume.",
-            err=True,
-        )
-        raise
-    split, judged = "test", dataset.test
-    if judged is None:
-        split, judged = "training", dataset.train
-    files = write_run(folder, model, judged)
+        files = write_run(out, model, judged)
+    except (KeyboardInterrupt, OutputError) as error:
+        if _stamp(checkpoint) in (None, before):
+            raise
+        kept = f"the training so far is kept in {checkpoint}. Go on with {again}."
+        if isinstance(error, OutputError):
+            raise OutputError(f"{error} Meanwhile {kept}") from error
+        raise Interrupted(f"Interrupted; {kept}") from error
     mse = -model.score(judged)
     latent_dim = model.architecture_.latent_dim
     cheap = pca_mse(dataset.train, judged, latent_dim)
@@ -258,11 +288,20 @@ def _train(
         f"{split} MSE {mse:.5f} (PSNR {psnr_db(mse):.1f} dB) with {latent_dim} numbers an image; "
         f"PCA with as many gives {cheap:.5f}"
     )
-    _finish(dataset, figures, files, text, as_json)
+    finish(dataset, figures, files, text, as_json)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tells whether a file was written anew; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 @commands.command(
-    epilog=_examples(
+    epilog=examples(
         "convae reconstruct mnist/model.safetensors mnist --out pictures",
         "convae reconstruct parts/model.safetensors pictures/ --count 100",
     )
@@ -283,29 +322,32 @@ def _train(
     show_default=True,
     help="Images in the gallery, from the best to the worst reconstruction in even steps.",
 )
-@_image_options
-@_json_option
+@image_options
+@json_option
 def reconstruct(
     model: Path, images: str, out: Path, count: int, fit: str, strict: bool, as_json: bool
 ) -> None:
     """Reconstruct IMAGES with MODEL, and show how well.
 
+    Where IMAGES has a test part, as mnist has, that is what is reconstructed.
+
     Leaves in --out: output_image.png (ten originals and reconstructions), gallery.png (with the
     differences and errors) and errors.csv (one row an image: name, MSE, PSNR, SSIM).
     """
-    from convae.runs import write_reconstructions
+    from convae.runs import prepare_folder, write_reconstructions
 
-    estimator, dataset, originals, names = _load_for(model, images, fit, strict)
+    estimator, dataset, originals, names = load_for(model, images, fit, strict)
+    prepare_folder(out)
     figures, files = write_reconstructions(out, estimator, originals, names, count)
     text = (
         f"{len(originals):,} images: MSE {figures['mse']:.5f}, PSNR {figures['psnr_db']:.1f} dB, "
         f"SSIM {figures['ssim']:.4f}"
     )
-    _finish(dataset, {"num_images": len(originals), **figures}, files, text, as_json)
+    finish(dataset, {"num_images": len(originals), **figures}, files, text, as_json)
 
 
 @commands.command(
-    epilog=_examples(
+    epilog=examples(
         "convae embed mnist/model.safetensors mnist latents.npy",
         "convae embed parts/model.safetensors pictures/ latents.csv",
     )
@@ -313,21 +355,23 @@ def reconstruct(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images")
 @click.argument("output", type=click.Path(path_type=Path))
-@_image_options
-@_json_option
+@image_options
+@json_option
 def embed(model: Path, images: str, output: Path, fit: str, strict: bool, as_json: bool) -> None:
     """Write the latents of IMAGES to OUTPUT.
 
-    OUTPUT ends in .npy (float32, one row an image) or in .csv (with a name for each image).
+    OUTPUT ends in .npy (float32, one row an image) or in .csv (with a name for each image). Where
+    IMAGES has a test part, as mnist has, that is what is embedded.
     """
-    from convae.runs import check_latents_path, write_latents
+    from convae.runs import check_latents_path, prepare_folder, write_latents
 
     check_latents_path(output)
-    estimator, dataset, originals, names = _load_for(model, images, fit, strict)
+    estimator, dataset, originals, names = load_for(model, images, fit, strict)
+    prepare_folder(output.parent)
     latents = estimator.transform(originals)
     write_latents(output, latents, names)
     num_images, latent_dim = latents.shape
-    _finish(
+    finish(
         dataset,
         {"num_images": num_images, "latent_dim": latent_dim},
         {"latents": str(output)},
@@ -336,9 +380,9 @@ def embed(model: Path, images: str, output: Path, fit: str, strict: bool, as_jso
     )
 
 
-@commands.command(epilog=_examples("convae info", "convae info mnist/model.safetensors"))
+@commands.command(epilog=examples("convae info", "convae info mnist/model.safetensors"))
 @click.argument("model", type=click.Path(path_type=Path), required=False)
-@_json_option
+@json_option
 def info(model: Path | None, as_json: bool) -> None:
     """Print what MODEL is: layers, training, data, versions.
 
@@ -374,7 +418,7 @@ def info(model: Path | None, as_json: bool) -> None:
         "num_non_trainable": total - trainable,
     }
     if as_json:
-        click.echo(json.dumps({**report, "layers": [dataclasses.asdict(row) for row in rows]}))
+        echo_json({**report, "layers": [dataclasses.asdict(row) for row in rows]})
         return
     click.echo("autoencoder")
     for part in ("encoder", "decoder"):
@@ -389,99 +433,37 @@ def info(model: Path | None, as_json: bool) -> None:
 
 
 def _echo_training(report: dict[str, Any]) -> None:
-    data, training = report["data"], report["training"]
-    shape = " x ".join(map(str, data.get("image_shape", [])))
-    click.echo(f"trained on {data.get('num_images')} images of {shape} ({data.get('dtype')})")
-    history = training.get("history") or [{}]
-    losses = {key: value for key, value in history[-1].items() if value is not None}
-    click.echo(f"last epoch {json.dumps(losses)}")
-    click.echo(f"options {json.dumps(training.get('options'))}")
-    click.echo(f"versions {json.dumps(report['versions'])}")
+    # As JSON, for a stranger may have written anything there, control characters included.
+    history = report["training"].get("history")
+    last = history[-1] if isinstance(history, list) and history else None
+    parts = {
+        "trained on": report["data"],
+        "last epoch": last,
+        "options": report["training"].get("options"),
+        "versions": report["versions"],
+    }
+    for name, part in parts.items():
+        click.echo(f"{name} {json.dumps(part)}")
     click.echo(f"sha256 {report['sha256']}")
-
-
-def _load(
-    data: str, size: tuple[int, ...] | None, channels: int | None, fit: str, strict: bool
-) -> "Dataset":
-    from convae.datasets import load_dataset
-    from convae.progress import counted
-
-    with counted(f"reading {data}") as progress:
-        return load_dataset(
-            data,
-            size=size,  # type: ignore[arg-type] # checked there
-            channels=channels,
-            fit=fit,  # type: ignore[arg-type] # click.Choice let no other through
-            strict=strict,
-            progress=progress,
-        )
-
-
-def _load_for(
-    model: Path, images: str, fit: str, strict: bool
-) -> "tuple[ConvAutoencoder, Dataset, NDArray[np.generic], list[str]]":
-    """A model, and images at its size: the test part where there is one."""
-    from convae.estimator import ConvAutoencoder
-
-    estimator = ConvAutoencoder.load(model)
-    height, width, channels = estimator.architecture_.image_shape
-    dataset = _load(images, (height, width), channels, fit, strict)
-    _report_dataset(dataset)
-    if dataset.test is not None:
-        return estimator, dataset, dataset.test, [str(i) for i in range(len(dataset.test))]
-    names = dataset.paths or [str(i) for i in range(len(dataset.train))]
-    return estimator, dataset, dataset.train, list(names)
-
-
-def _report_dataset(dataset: "Dataset") -> None:
-    """What was read, what was changed and what was left out, on standard error."""
-    height, width, channels = dataset.train.shape[1:]
-    counts = f"{len(dataset.train):,} images"
-    if dataset.test is not None:
-        counts = f"{len(dataset.train):,} training and {len(dataset.test):,} test images"
-    click.echo(f"{dataset.source}: {counts} of {height} x {width} x {channels}", err=True)
-    if dataset.num_resized:
-        click.echo(f"{dataset.num_resized:,} of another size were changed to this one", err=True)
-    if dataset.skipped:
-        click.echo(f"{len(dataset.skipped):,} could not be used and were skipped:", err=True)
-        for path, reason in dataset.skipped[:5]:
-            click.echo(f"  {path}: {reason}", err=True)
-        if len(dataset.skipped) > 5:
-            click.echo(f"  and {len(dataset.skipped) - 5:,} more", err=True)
-
-
-def _finish(
-    dataset: "Dataset", figures: dict[str, Any], files: dict[str, str], text: str, as_json: bool
-) -> None:
-    """Print what came out: one JSON object, or `text` and the files."""
-    if as_json:
-        report = {
-            "source": dataset.source,
-            "num_resized": dataset.num_resized,
-            "skipped": [list(pair) for pair in dataset.skipped],
-            **figures,
-            "files": files,
-        }
-        click.echo(json.dumps(report))
-        return
-    click.echo(text)
-    for path in files.values():
-        click.echo(f"wrote {path}")
-
-
-def _parse_numbers(
-    text: str | None, option: str, separator: str, example: str
-) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.lower().split(separator))
-    except ValueError as error:
-        raise ParameterError(
-            f"{option} must be whole numbers; received {text!r}. Write it as in {option} {example}."
-        ) from error
 
 
 def entry_point() -> None:
     """What the installed script `convae` runs."""
-    sys.exit(main())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name need not be text.
+            stream.reconfigure(errors="backslashreplace")
+    sys.unraisablehook = _keep_interruption
+    code = main()
+    if code == INTERRUPTED:
+        # Threads of JAX that were compiling may crash the shutdown of the interpreter.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _keep_interruption(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Bring back a Ctrl-C that came while Python was in a callback, which loses exceptions."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        threading.Timer(0.1, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)

@@ -1,6 +1,7 @@
 """The pictures that a training and a reconstruction leave; they are returned as arrays or bytes."""
 
 import io
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,13 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from convae.resize import fit_channels
+
 Uint8 = NDArray[np.uint8]
 
 COMPARED = 10
+# Small images are enlarged to about the first, large ones reduced to the second: a thousand of any
+# size make a picture of at most 200 MB.
 GALLERY_SIDE = 64
+LARGEST_TILE = 128
 GALLERY_COLUMNS = 4
 _GAP = 4
 _CAPTION = 14
+_NARROWEST_CELL = 76  # holds "MSE 0.12345"
 _PAPER, _INK = 255, 40
 
 
@@ -41,16 +48,16 @@ def gallery(
         originals: uint8 `(num_images, height, width, channels)`.
         reconstructions: uint8, the same shape.
         errors: Mean squared error of each image, `(num_images,)`.
-        names: A caption for each image; long ones lose their beginning.
+        names: A caption for each image; long ones lose their beginning, and characters that
+            cannot be printed become question marks.
 
     Returns:
         uint8 `(height, width, 3)`. A difference is shown as its size in the strongest channel:
-        white where equal, black where a pixel is off by its whole range.
+        white where equal, black where a pixel is off by its whole range. Alpha is composited on
+        white.
     """
-    _, height, width, _ = originals.shape
-    scale = max(1, round(GALLERY_SIDE / max(height, width)))
-    tile_height, tile_width = height * scale, width * scale
-    cell_width = 3 * tile_width + 2 * _GAP
+    tile_height, tile_width, filter_ = _tile(*originals.shape[1:3])
+    cell_width = max(3 * tile_width + 2 * _GAP, _NARROWEST_CELL)
     cell_height = tile_height + 2 * _CAPTION
     rows = -(-len(originals) // GALLERY_COLUMNS)
     columns = min(len(originals), GALLERY_COLUMNS)
@@ -65,12 +72,10 @@ def gallery(
         top = _GAP + index // GALLERY_COLUMNS * (cell_height + 2 * _GAP)
         off = np.abs(original.astype(np.int16) - rebuilt).max(axis=2, keepdims=True)
         for column, tile in enumerate((original, rebuilt, (255 - off).astype(np.uint8))):
-            picture = to_picture(tile).convert("RGB")
-            picture = picture.resize((tile_width, tile_height), Image.Resampling.NEAREST)
+            picture = Image.fromarray(fit_channels(tile, 3))
+            picture = picture.resize((tile_width, tile_height), filter_)
             sheet.paste(picture, (left + column * (tile_width + _GAP), top))
-        name = names[index]
-        while name and draw.textlength(name, font) > cell_width:
-            name = name[1:]
+        name = _shortened(names[index], cell_width, font)
         captions = (name, f"MSE {errors[index]:.5f}")
         for line, caption in enumerate(captions):
             place = (left, top + tile_height + line * (_CAPTION - 1))
@@ -78,9 +83,24 @@ def gallery(
     return np.asarray(sheet)
 
 
-def to_picture(image: Uint8) -> Image.Image:
-    """A Pillow picture of a uint8 image `(height, width, channels)` with 1, 3 or 4 channels."""
-    return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+def _shortened(name: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The end of a name that is at most `width` pixels long."""
+    # A name may hold a line break, which has no length, or bytes that are no text; and measuring
+    # takes long, but no glyph is narrower than a pixel.
+    name = "".join(letter if letter.isprintable() else "?" for letter in name[-width:])
+    starts = range(len(name))
+    return name[bisect_left(starts, True, key=lambda i: font.getlength(name[i:]) <= width) :]
+
+
+def _tile(height: int, width: int) -> tuple[int, int, Image.Resampling]:
+    """Height and width of a tile, and the filter that makes it."""
+    longer = max(height, width)
+    if longer > LARGEST_TILE:
+        scale = LARGEST_TILE / longer
+        sides = (max(1, round(height * scale)), max(1, round(width * scale)))
+        return *sides, Image.Resampling.BOX
+    whole = max(1, round(GALLERY_SIDE / longer))
+    return height * whole, width * whole, Image.Resampling.NEAREST
 
 
 def loss_curve(history: Sequence[dict[str, Any]]) -> bytes:

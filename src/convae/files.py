@@ -1,8 +1,9 @@
 """Write a file whole or not at all; reading is everyone's own business."""
 
 import contextlib
+import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,8 +16,10 @@ def open_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open `path` for writing so that it appears only when complete.
 
     The bytes go to a hidden file in the same folder, which is flushed to the disk and renamed
-    over `path` when the block ends well. When the block raises, the hidden file is removed and
-    whatever stood at `path` stays.
+    over `path` when the block ends well: a reader sees the old file or the new one. When the
+    block raises, the hidden file is removed and whatever stood at `path` stays. The new file has
+    the rights that the process gives to any new file. A symbolic link stays, and the file that it
+    points to is the one written.
 
     Args:
         path: Where the file shall be; its folder is made when missing.
@@ -25,21 +28,17 @@ def open_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         A binary file object to write to.
 
     Raises:
-        OutputError: The file cannot be written (no right, no space, a folder in the way).
+        OutputError: The file cannot be written (no right, no space, a folder or a device in the
+            way, a name that no file can have).
     """
-    target = Path(path)
     temporary: Path | None = None
     try:
-        if target.is_dir():
-            raise IsADirectoryError(21, "a folder is in the way")
+        target = _target(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as stream:
-            # mkstemp makes the file private; a result is as readable as any other new file.
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
+        # Not named after the target, whose name may be as long as the file system allows.
+        stream = (target.parent / f".convae-{secrets.token_hex(8)}.part").open("xb")
+        temporary = Path(stream.name)
+        with stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -47,8 +46,8 @@ def open_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary = None
     except OSError as error:
         raise OutputError(
-            f"A result must be writable where it was asked for; writing {target} gave "
-            f"'{error.strerror or error}'. Choose another place or make room there."
+            f"A result must be writable where it was asked for; writing {os.fspath(path)} gave "
+            f"'{_reason(error)}'. Choose another place or make room there."
         ) from error
     finally:
         if temporary is not None:
@@ -59,3 +58,23 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to `path` as `open_whole` does."""
     with open_whole(path) as stream:
         stream.write(data)
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file to replace, behind all symbolic links."""
+    try:
+        target = Path(os.path.realpath(path))
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "a null character in the name") from error
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder is in the way")
+    if target.exists() and not target.is_file():
+        # Renaming over it would replace the device itself, /dev/null for one.
+        raise OSError(errno.EINVAL, "a device or a pipe is in the way")
+    return target
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a file is in the way of its folder"
+    return error.strerror or str(error)

@@ -1,14 +1,22 @@
 """How near a reconstruction is to its original, in NumPy; training losses are in `convae.nn`."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
+
+from convae.errors import ImageError
 
 Floats = NDArray[np.float32]
 
 SSIM_WINDOW = 7
 SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
+
+# Values worked on at a time: the float64 steps in between are a dozen times the images.
+CHUNK_VALUES = 2**21
 
 
 def squared_errors(originals: Floats, reconstructions: Floats) -> NDArray[np.float64]:
@@ -20,14 +28,25 @@ def squared_errors(originals: Floats, reconstructions: Floats) -> NDArray[np.flo
 
     Returns:
         float64 `(num_images,)`, 0 for equal images, at most 1.
+
+    Raises:
+        ImageError: The shapes differ.
     """
+    return _by_chunks(_squared_errors, originals, reconstructions)
+
+
+def _squared_errors(originals: Floats, reconstructions: Floats) -> NDArray[np.float64]:
     difference = np.subtract(originals, reconstructions, dtype=np.float64)
     errors: NDArray[np.float64] = np.square(difference).mean(axis=(1, 2, 3))
     return errors
 
 
 def psnr_db(mean_squared_error: float) -> float:
-    """Peak signal-to-noise ratio in decibels of an error between images in [0, 1]."""
+    """Peak signal-to-noise ratio in decibels of an error between images in [0, 1].
+
+    Args:
+        mean_squared_error: 0 or more; 0 gives infinity.
+    """
     return float("inf") if mean_squared_error == 0 else -10 * float(np.log10(mean_squared_error))
 
 
@@ -43,7 +62,14 @@ def ssim(originals: Floats, reconstructions: Floats) -> NDArray[np.float64]:
 
     Returns:
         float64 `(num_images,)` in [-1, 1]; 1 for equal images.
+
+    Raises:
+        ImageError: The shapes differ.
     """
+    return _by_chunks(_similarities, originals, reconstructions)
+
+
+def _similarities(originals: Floats, reconstructions: Floats) -> NDArray[np.float64]:
     margin = SSIM_WINDOW // 2
 
     def window_mean(planes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -61,3 +87,22 @@ def ssim(originals: Floats, reconstructions: Floats) -> NDArray[np.float64]:
     ) / ((mean_a**2 + mean_b**2 + SSIM_C1) * (variance_a + variance_b + SSIM_C2))
     per_image: NDArray[np.float64] = similarity.mean(axis=(1, 2, 3))
     return per_image
+
+
+def _by_chunks(
+    judge: Callable[[Floats, Floats], NDArray[np.float64]],
+    originals: Floats,
+    reconstructions: Floats,
+) -> NDArray[np.float64]:
+    """What `judge` makes of each image, with memory for a few of them."""
+    if originals.shape != reconstructions.shape:
+        raise ImageError(
+            f"Images that are compared must have one shape; received {originals.shape} and "
+            f"{reconstructions.shape}. Bring both to one size with convae.images.fit_size."
+        )
+    results = np.empty(len(originals))
+    step = max(1, CHUNK_VALUES // max(1, math.prod(originals.shape[1:])))
+    for start in range(0, len(originals), step):
+        part = slice(start, start + step)
+        results[part] = judge(originals[part], reconstructions[part])
+    return results

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,12 +17,18 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from convae.nn.train import EpochRecord
+    from convae.nn.history import EpochRecord
+
+
+def _on_terminal() -> bool:
+    # There is no sys.stderr at all where a process was started without one (2>&-).
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _bar() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        # A path may hold brackets, which are no markup.
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -38,7 +45,7 @@ class TrainingProgress:
     """
 
     def __init__(self) -> None:
-        self._bar = _bar() if sys.stderr.isatty() else None
+        self._bar = _bar() if _on_terminal() else None
         self._num_epochs = 0
         self._num_steps = 0
 
@@ -64,7 +71,7 @@ class TrainingProgress:
         if self._bar:
             self._bar.print(text, highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201 # this is what it is for
+            click.echo(text, err=True)
 
     def stop(self) -> None:
         """Training ends."""
@@ -75,7 +82,7 @@ class TrainingProgress:
 @contextmanager
 def counted(description: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for work that reports (done, all); nothing where there is no terminal."""
-    if not sys.stderr.isatty():
+    if not _on_terminal():
         yield lambda done, total: None  # noqa: ARG005 # nothing to show
         return
     with _bar() as bar:

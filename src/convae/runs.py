@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.errors import OutputError, ParameterError
-from convae.estimator import CHUNK, ConvAutoencoder
+from convae.estimator import ConvAutoencoder
 from convae.figures import COMPARED, comparison, gallery, loss_curve
-from convae.files import open_whole, write_whole
+from convae.files import write_whole
 from convae.images import to_float, to_uint8
 from convae.metrics import psnr_db, squared_errors, ssim
 from convae.pictures import write_image
@@ -26,24 +26,53 @@ OUTPUT_IMAGE = "output_image.png"
 GALLERY = "gallery.png"
 ERRORS = "errors.csv"
 
+# Values judged at a time: it bounds the memory, whatever the size of the images.
+CHUNK_VALUES = 2**24
 
-def prepare_folder(folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Make sure, before hours of training, that its results can be written.
+
+def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool) -> None:
+    """Refuse, before anything is read or written, what a training must not replace or lacks.
 
     Args:
-        folder: Made when missing.
-        overwrite: Whether a finished model there may be replaced.
+        folder: Where the results shall be.
+        overwrite: Whether a model or an unfinished training there may be replaced.
+        resume: Whether the unfinished training there goes on.
 
     Raises:
-        OutputError: The folder cannot be written, or holds a model that must stay.
+        OutputError: The folder cannot be looked at, or holds what must stay.
+        ParameterError: There is nothing to resume.
     """
     path = Path(folder)
-    if (path / MODEL).exists() and not overwrite:
+    try:
+        model, checkpoint = (path / MODEL).exists(), (path / CHECKPOINT).exists()
+    except OSError as error:
         raise OutputError(
-            f"A trained model is never replaced unasked; {path / MODEL} exists. Choose another "
-            f"--out, add --overwrite, or go on with it: --resume."
+            f"Results must have a folder of their own; looking at {path} gave "
+            f"'{error.strerror}'. Choose another place."
+        ) from error
+    if resume and not checkpoint:
+        raise ParameterError(
+            f"--resume needs the checkpoint of an interrupted training; there is none in {path}. "
+            f"Name the folder of that training with --out, or train without --resume."
         )
-    probe = path / f".{MODEL}.probe"
+    if (model or checkpoint) and not (overwrite or resume):
+        found, name = (
+            ("A trained model", MODEL) if model else ("An unfinished training", CHECKPOINT)
+        )
+        raise OutputError(
+            f"{found} is never replaced unasked; {path / name} exists. Choose another --out, add "
+            f"--overwrite, or go on with it: --resume."
+        )
+
+
+def prepare_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make sure, before hours of work, that results can be written to a folder; it may be new.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    path = Path(folder)
+    probe = path / ".convae-probe"
     write_whole(probe, b"")
     probe.unlink()
     return path
@@ -99,8 +128,9 @@ def write_reconstructions(
         OutputError: A file cannot be written.
     """
     parts = []
-    for start in range(0, len(originals), CHUNK):
-        part = to_float(originals[start : start + CHUNK])
+    step = max(1, CHUNK_VALUES // originals[0].size)
+    for start in range(0, len(originals), step):
+        part = to_float(originals[start : start + step])
         rebuilt = model.reconstruct(part)
         parts.append((squared_errors(part, rebuilt), ssim(part, rebuilt)))
     mse, similarity = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -149,8 +179,10 @@ def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]
     """
     check_latents_path(path)
     if path.suffix.lower() == ".npy":
-        with open_whole(path) as stream:
-            np.save(stream, latents)
+        # Not straight to the file: there NumPy does not notice that the disk is full.
+        stream = io.BytesIO()
+        np.save(stream, latents)
+        write_whole(path, stream.getvalue())
         return
     header = ("image", *(f"latent{index}" for index in range(latents.shape[1])))
     rows = [
@@ -173,8 +205,12 @@ def write_comparison(
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    plain = csv.writer(text, lineterminator="\n")
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(header)
+    for row in rows:
+        # A carriage return ends a line for a reader, and yet csv does not quote it by itself.
+        returns = any(isinstance(value, str) and "\r" in value for value in row)
+        (quoting if returns else plain).writerow(row)
     # A file's name need not be valid Unicode: its bytes come out as they went in.
     return text.getvalue().encode("utf-8", "surrogateescape")

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.decomposition import PCA
+
+import convae.baseline
+from convae.baseline import pca_mse
+
+
+def by_hand(train, test, num_components):
+    flat = train.reshape(len(train), -1) / 255
+    pca = PCA(num_components, svd_solver="full").fit(flat)
+    parts = test.reshape(len(test), -1) / 255
+    return float(np.square(parts - pca.inverse_transform(pca.transform(parts))).mean())
+
+
+@pytest.mark.parametrize("num_components", [1, 5, 20])
+def test_it_is_the_error_of_principal_components(digits, num_components):
+    train, test = digits[:50], digits[50:]
+    expected = by_hand(train, test, num_components)
+    assert pca_mse(train, test, num_components) == pytest.approx(expected, rel=1e-3)
+
+
+def test_bytes_and_floats_give_the_same(digits):
+    as_floats = digits.astype(np.float32) / np.float32(255)
+    assert pca_mse(as_floats, as_floats, 6) == pytest.approx(pca_mse(digits, digits, 6), rel=1e-6)
+
+
+@given(st.integers(1, 40), st.integers(1, 100), st.sampled_from((1, 3)))
+def test_few_images_and_few_pixels_are_no_hindrance(num_images, num_components, channels):
+    shape = (num_images, 8, 8, channels)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    error = pca_mse(images, images, num_components)
+    assert 0 <= error <= 1
+    if num_components >= num_images:
+        assert error < 1e-9
+
+
+def test_images_that_are_all_equal_have_no_error_and_give_no_warning():
+    images = np.full((5, 8, 8, 1), 77, np.uint8)
+    assert pca_mse(images, images, 3) < 1e-12
+    assert pca_mse(images[:1], images, 3) < 1e-12
+
+
+def test_judging_in_parts_gives_the_error_over_all(digits, monkeypatch):
+    whole = pca_mse(digits, digits, 4)
+    monkeypatch.setattr(convae.baseline, "CHUNK_VALUES", 1000)
+    assert pca_mse(digits, digits, 4) == pytest.approx(whole, rel=1e-6)
+
+
+def test_large_images_are_fitted_on_fewer_but_never_fewer_than_the_components(digits, monkeypatch):
+    monkeypatch.setattr(convae.baseline, "MOST_VALUES", 10 * digits[0].size)
+    spread = digits[np.linspace(0, 63, 10).astype(int)]
+    assert pca_mse(digits, digits, 4) == pytest.approx(by_hand(spread, digits, 4), rel=1e-3)
+    spread = digits[np.linspace(0, 63, 16).astype(int)]
+    assert pca_mse(digits, digits, 16) == pytest.approx(by_hand(spread, digits, 16), rel=1e-3)
