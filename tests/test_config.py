@@ -58,6 +58,7 @@ def test_an_architecture_survives_json(architecture):
         ({"filters": ()}, "filters must be a tuple of 1 to 12 whole numbers, one for each stage;"),
         ({"filters": 32}, "filters must be a tuple of 1 to 12 whole numbers, one for each stage;"),
         ({"filters": (32, 0)}, "each of filters must be from 1 to 65536; received 0."),
+        ({"latent_dim": 900_000}, "A network may have at most 100,000,000 parameters; received"),
         ({"latent_dim": 0}, "latent_dim must be from 1 to 1048576; received 0."),
     ],
 )

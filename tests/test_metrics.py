@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-import convae.metrics
 from convae.errors import ImageError
 from convae.metrics import psnr_db, squared_errors, ssim
 
@@ -96,7 +95,7 @@ def test_each_image_is_judged_as_if_it_were_alone(monkeypatch):
         for a, b in zip(originals[:, np.newaxis], reconstructions[:, np.newaxis], strict=True)
     ]
     for num_values in (1, 4 * originals[0].size, 10**9):
-        monkeypatch.setattr(convae.metrics, "CHUNK_VALUES", num_values)
+        monkeypatch.setattr("convae.memory.CHUNK_VALUES", num_values)
         together = zip(
             squared_errors(originals, reconstructions),
             ssim(originals, reconstructions),

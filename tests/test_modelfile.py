@@ -251,7 +251,8 @@ def test_an_architecture_that_is_no_object_is_refused(tmp_path, value):
 
 
 def test_a_small_file_that_announces_a_giant_network_costs_no_memory(tmp_path):
-    giant = Architecture(65_536, 65_536, 4, filters=(65_536,) * 12, latent_dim=1_048_576)
+    giant = Architecture(1024, 1024, 4, filters=(64, 32), latent_dim=20)
+    assert giant.num_parameters > 80_000_000
     tensors, document = stored()
     names = giant.weight_shapes()
     document["architecture"] = giant.to_json()
@@ -265,7 +266,7 @@ def test_a_small_file_that_announces_a_giant_network_costs_no_memory(tmp_path):
     finally:
         tracemalloc.stop()
     assert (
-        "encoder/conv2d_1/kernel must be a float32 array of shape (3, 3, 4, 65536); received "
+        "encoder/conv2d_1/kernel must be a float32 array of shape (3, 3, 4, 64); received "
         "float32 of shape (1,)." in str(caught.value)
     )
     assert "missing ['encoder/" in refusal(path, tensors, document)
@@ -389,3 +390,11 @@ def test_odd_documents_under_a_right_checksum_do_no_harm(folder, sections, numbe
     except ModelFileError:
         return
     assert contents.architecture == SMALL
+
+
+def test_a_file_that_announces_more_than_any_network_may_have_is_refused(tmp_path):
+    tensors, document = stored()
+    document["architecture"] |= {"filters": [65_536] * 12, "latent_dim": 1_048_576}
+    assert "A network may have at most 100,000,000 parameters" in refusal(
+        tmp_path / "a", tensors, document
+    )

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from convae.images import to_float
+from convae.memory import chunks
 from convae.metrics import squared_errors
 
 # PCA's error moves in the fourth digit beyond so many images; its time and memory do not.
 MOST_IMAGES = 10_000
 # Values in memory at a time: half a GiB as float32 to fit on, and much less to judge.
 MOST_VALUES = 2**27
-CHUNK_VALUES = 2**24
 
 
 def pca_mse(train: NDArray[np.generic], test: NDArray[np.generic], num_components: int) -> float:
@@ -39,9 +39,8 @@ def pca_mse(train: NDArray[np.generic], test: NDArray[np.generic], num_component
         warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
         pca = PCA(min(num_components, *flat.shape), random_state=0).fit(flat)
     total = 0.0
-    step = max(1, CHUNK_VALUES // num_values)
-    for start in range(0, len(test), step):
-        part = to_float(test[start : start + step])
+    for chunk in chunks(test):
+        part = to_float(test[chunk])
         rebuilt = pca.inverse_transform(pca.transform(part.reshape(len(part), num_values)))
         total += float(squared_errors(part, rebuilt.reshape(part.shape)).sum())
     return total / len(test)

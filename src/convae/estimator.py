@@ -6,7 +6,7 @@ compose a fitted estimator.
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 import convae
 from convae.errors import ImageError, ModelFileError, ParameterError
 from convae.images import as_images, to_float
+from convae.memory import chunks
 from convae.metrics import squared_errors
 from convae.modelfile import ModelContents, read_model, write_model
 from convae.nn.config import PRESETS, Architecture, TrainingOptions
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 Floats = NDArray[np.float32]
-
-# Images worked on at a time where the answer is smaller than the images: it bounds the memory.
-CHUNK = 4096
 
 
 class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -240,7 +238,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         encoder = self.keras_model.get_layer("encoder")
         images = self._checked(X)
-        return np.concatenate([_predict(encoder, chunk) for chunk in _chunks(images)])
+        return np.concatenate([_predict(encoder, images[chunk]) for chunk in chunks(images)])
 
     def inverse_transform(self, X: ArrayLike) -> Floats:
         """The images that latents stand for.
@@ -285,7 +283,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         model = self.keras_model
         images = self._checked(X)
-        parts = [_predict(model, to_float(chunk)) for chunk in _chunks(images)]
+        parts = [_predict(model, images[chunk]) for chunk in chunks(images)]
         return np.concatenate(parts).reshape(np.asarray(X).shape)
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -302,8 +300,8 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model = self.keras_model
         images = self._checked(X)
         errors = []
-        for chunk in _chunks(images):
-            originals = to_float(chunk)
+        for chunk in chunks(images):
+            originals = to_float(images[chunk])
             errors.append(squared_errors(originals, _predict(model, originals)))
         return -np.concatenate(errors)
 
@@ -417,11 +415,6 @@ def _predict(model: "keras.Model", inputs: NDArray[Any]) -> Floats:
     return predict(model, to_float(inputs))
 
 
-def _chunks(images: Images) -> Iterator[Images]:
-    for start in range(0, len(images), CHUNK):
-        yield images[start : start + CHUNK]
-
-
 def _split(images: Images, options: TrainingOptions) -> tuple[Images, Images | None]:
     """Training and validation images, drawn at random since folders come sorted."""
     if options.validation_split == 0:
@@ -438,8 +431,8 @@ def _split(images: Images, options: TrainingOptions) -> tuple[Images, Images | N
 
 def _describe(images: Images) -> dict[str, Any]:
     digest = hashlib.sha256(f"{images.shape} {images.dtype}".encode())
-    for chunk in _chunks(images):
-        digest.update(np.ascontiguousarray(chunk).data)
+    for chunk in chunks(images):
+        digest.update(np.ascontiguousarray(images[chunk]).data)
     return {
         "num_images": len(images),
         "image_shape": list(images.shape[1:]),

@@ -1,6 +1,5 @@
 """The pictures that a training and a reconstruction leave; they are returned as arrays or bytes."""
 
-import io
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from convae.chart import line_chart
 from convae.resize import fit_channels
 
 Uint8 = NDArray[np.uint8]
@@ -110,24 +110,7 @@ def loss_curve(history: Sequence[dict[str, Any]]) -> bytes:
         history: A record for each epoch with `epoch`, `loss` and `val_loss` (None without
             validation images), as in `ConvAutoencoder.history_`.
     """
-    # The object interface, which touches neither a screen nor anyone's pyplot state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.subplots()
-    epochs = [record["epoch"] for record in history]
-    style: dict[str, Any] = {"marker": "o", "markersize": 3}
-    axes.plot(epochs, [record["loss"] for record in history], label="training", **style)
-    if history and history[0]["val_loss"] is not None:
-        axes.plot(epochs, [record["val_loss"] for record in history], label="validation", **style)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    stream = io.BytesIO()
-    # Without the library's name in the file, equal histories give equal bytes.
-    FigureCanvasAgg(figure).print_figure(stream, format="png", dpi=120, metadata={"Software": None})
-    return stream.getvalue()
+    lines = {"training": [record["loss"] for record in history]}
+    if history[0]["val_loss"] is not None:
+        lines["validation"] = [record["val_loss"] for record in history]
+    return line_chart([record["epoch"] for record in history], lines, "epoch", "loss")

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from convae.errors import ImageError
 from convae.folders import read_images
 from convae.gather import FolderImages
+from convae.memory import chunks
 from convae.pictures import read_image, write_image
 from convae.resize import CHANNELS, SMALLEST_SIDE, Fit, fit_channels, fit_size
 
@@ -29,8 +30,6 @@ __all__ = [
     "write_image",
 ]
 
-# Values looked at in one go, so that a check never doubles the memory of a large array.
-CHUNK_VALUES = 2**22
 
 SHAPE_RULE = "Images must have the shape (num_images, height, width, channels)"
 TYPE_RULE = "Images must be uint8, or floats in [0, 1]"
@@ -135,20 +134,19 @@ def _shaped(images: NDArray[Any]) -> NDArray[Any]:
 def _float_images(images: NDArray[Any]) -> NDArray[np.float32]:
     result = images if images.dtype == np.float32 else np.empty(images.shape, np.float32)
     low, high = math.inf, -math.inf
-    step = max(1, CHUNK_VALUES // math.prod(images.shape[1:]))
-    for start in range(0, len(images), step):
-        chunk = images[start : start + step]
+    for part in chunks(images):
+        chunk = images[part]
         if result is not images:
             # A float64 beyond the range of float32 becomes infinite and is refused as that.
             with np.errstate(over="ignore"):
-                result[start : start + step] = chunk
-            chunk = result[start : start + step]
+                result[part] = chunk
+            chunk = result[part]
         lowest, highest = float(chunk.min()), float(chunk.max())
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             finite = np.isfinite(chunk).all(axis=(1, 2, 3))
             raise ImageError(
                 f"Images must be finite; received NaN or infinity, first in the image at index "
-                f"{start + int(np.argmin(finite))}. Replace these values, for example with "
+                f"{part.start + int(np.argmin(finite))}. Replace these values, for example with "
                 f"numpy.nan_to_num, or leave the image out."
             )
         low, high = min(low, lowest), max(high, highest)

@@ -1,16 +1,19 @@
-"""How much memory one set of images may take; it measures nothing and frees nothing."""
+"""How much memory images may take, at once and at a time; it measures and frees nothing."""
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from convae.errors import DataError
 
 # Used where the system does not tell how much memory it has.
 UNKNOWN_MEMORY_LIMIT = 8 * 2**30
+
+# Values worked on at a time, where all at once would need several arrays as large as the images.
+CHUNK_VALUES = 2**22
 
 
 def memory_limit() -> int:
@@ -40,3 +43,10 @@ def check_memory(shape: Sequence[int], dtype: DTypeLike, what: str, remedy: str)
             f"Images may take half of this machine's memory, {limit / 2**30:,.1f} GiB; "
             f"{what} would take {num_bytes / 2**30:,.1f} GiB. {remedy}"
         )
+
+
+def chunks(images: NDArray[np.generic]) -> Iterator[slice]:
+    """Slices that cut the first axis of an array into parts of bounded size, one image or more."""
+    length = max(1, CHUNK_VALUES // max(1, math.prod(images.shape[1:])))
+    for start in range(0, len(images), length):
+        yield slice(start, start + length)

@@ -1,6 +1,5 @@
 """How near a reconstruction is to its original, in NumPy; training losses are in `convae.nn`."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -8,15 +7,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from convae.errors import ImageError
+from convae.memory import chunks
 
 Floats = NDArray[np.float32]
 
 SSIM_WINDOW = 7
 SSIM_C1 = 0.01**2
 SSIM_C2 = 0.03**2
-
-# Values worked on at a time: the float64 steps in between are a dozen times the images.
-CHUNK_VALUES = 2**21
 
 
 def squared_errors(originals: Floats, reconstructions: Floats) -> NDArray[np.float64]:
@@ -101,8 +98,6 @@ def _by_chunks(
             f"{reconstructions.shape}. Bring both to one size with convae.images.fit_size."
         )
     results = np.empty(len(originals))
-    step = max(1, CHUNK_VALUES // max(1, math.prod(originals.shape[1:])))
-    for start in range(0, len(originals), step):
-        part = slice(start, start + step)
+    for part in chunks(originals):
         results[part] = judge(originals[part], reconstructions[part])
     return results

@@ -15,6 +15,7 @@ from convae.estimator import ConvAutoencoder
 from convae.figures import COMPARED, comparison, gallery, loss_curve
 from convae.files import write_whole
 from convae.images import to_float, to_uint8
+from convae.memory import chunks
 from convae.metrics import psnr_db, squared_errors, ssim
 from convae.pictures import write_image
 
@@ -25,9 +26,6 @@ LOSS_CURVE = "loss_curve.png"
 OUTPUT_IMAGE = "output_image.png"
 GALLERY = "gallery.png"
 ERRORS = "errors.csv"
-
-# Values judged at a time: it bounds the memory, whatever the size of the images.
-CHUNK_VALUES = 2**24
 
 
 def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool) -> None:
@@ -128,9 +126,8 @@ def write_reconstructions(
         OutputError: A file cannot be written.
     """
     parts = []
-    step = max(1, CHUNK_VALUES // originals[0].size)
-    for start in range(0, len(originals), step):
-        part = to_float(originals[start : start + step])
+    for chunk in chunks(originals):
+        part = to_float(originals[chunk])
         rebuilt = model.reconstruct(part)
         parts.append((squared_errors(part, rebuilt), ssim(part, rebuilt)))
     mse, similarity = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -87,24 +87,7 @@ def read_checkpoint(
             f"Resuming needs a checkpoint; received a file of kind {document.get('kind')!r} at "
             f"{path}. Name the folder of the interrupted run."
         )
-    expected: dict[str, dict[str, Any]] = {
-        "architecture": architecture.to_json(),
-        "options": options.to_json(),
-        "identity": identity,
-    }
-    for section, values in expected.items():
-        found = document.get(section)
-        found = found if isinstance(found, dict) else {}
-        for key, value in values.items():
-            if found.get(key) == value:
-                continue
-            if key == "epochs" and options.learning_rate_schedule == "constant":
-                continue
-            raise ModelFileError(
-                f"A resumed run must be the run that was interrupted; {path} has {section} "
-                f"{key}={found.get(key)!r}, received {value!r}. Repeat the first command's "
-                f"options and data, or start anew without resuming."
-            )
+    _check_same_run(path, document, architecture, options, identity)
 
     def part(prefix: str) -> dict[str, NDArray[Any]]:
         return {
@@ -137,6 +120,35 @@ def read_checkpoint(
         step=step,
         loss_sum=loss_sum,  # type: ignore[arg-type] # checked above
     )
+
+
+def _check_same_run(
+    path: str | os.PathLike[str],
+    document: dict[str, Any],
+    architecture: Architecture,
+    options: TrainingOptions,
+    identity: dict[str, str],
+) -> None:
+    expected: dict[str, dict[str, Any]] = {
+        "architecture": architecture.to_json(),
+        "options": options.to_json(),
+        "identity": identity,
+    }
+    for section, values in expected.items():
+        found = document.get(section)
+        found = found if isinstance(found, dict) else {}
+        for key, value in values.items():
+            if found.get(key) == value:
+                continue
+            if key == "epochs" and options.learning_rate_schedule == "constant":
+                continue
+            difference = f"has {section} {key}={found.get(key)!r}, received {value!r}"
+            if key == "fingerprint":
+                difference = "was trained on other images than those received"
+            raise ModelFileError(
+                f"A resumed run must be the run that was interrupted; {path} {difference}. Repeat "
+                f"the first command's options and data, or start anew without resuming."
+            )
 
 
 def incomplete(path: str | os.PathLike[str]) -> ModelFileError:

@@ -12,6 +12,9 @@ LARGEST_SIDE = 65_536
 LARGEST_WIDTH = 65_536
 MOST_STAGES = 12
 LARGEST_LATENT_DIM = 1_048_576
+# A checkpoint holds the weights four times over (best ones, two moments) and a file of ours is at
+# most 2 GiB.
+MOST_PARAMETERS = 100_000_000
 # A record of each epoch stands in the header of the model file, which is bounded too.
 MOST_EPOCHS = 5_000
 LEAKY_SLOPE = 0.2
@@ -96,6 +99,13 @@ class Architecture:
             tuple(_whole(count, "each of filters", 1, LARGEST_WIDTH) for count in self.filters),
         )
         settle("latent_dim", _whole(self.latent_dim, "latent_dim", 1, LARGEST_LATENT_DIM))
+        if self.num_parameters > MOST_PARAMETERS:
+            raise ParameterError(
+                f"A network may have at most {MOST_PARAMETERS:,} parameters; received the numbers of "
+                f"one with {self.num_parameters:,} ({self.height} x {self.width} x {self.channels}, "
+                f"filters {self.filters}, latent_dim {self.latent_dim}). Make the images smaller or "
+                f"the filters fewer, or add a stage."
+            )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

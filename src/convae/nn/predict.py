@@ -1,11 +1,15 @@
 """Run a Keras model over many inputs in batches of bounded memory."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from convae.nn.backend import keras
 
 LARGEST_BATCH = 256
+# Beyond so many pixels in a batch the volumes of the first layers would fill the memory.
+MOST_PIXELS = 2**20
 
 
 def predict(model: keras.Model, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -20,9 +24,11 @@ def predict(model: keras.Model, inputs: NDArray[np.float32]) -> NDArray[np.float
     Returns:
         float32 `(num_inputs, ...)`.
     """
+    num_pixels = max(math.prod(shape[1:3]) for shape in (model.input_shape, model.output_shape))
+    largest = min(LARGEST_BATCH, max(1, MOST_PIXELS // num_pixels))
     outputs: NDArray[np.float32] | None = None
-    for start in range(0, len(inputs), LARGEST_BATCH):
-        batch = inputs[start : start + LARGEST_BATCH]
+    for start in range(0, len(inputs), largest):
+        batch = inputs[start : start + largest]
         size = len(batch)
         missing = (1 << (size - 1).bit_length()) - size
         if missing:
