@@ -3,10 +3,13 @@
 import contextlib
 import os
 import resource
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from convae import ConvAutoencoder
 from convae.cli import main
@@ -92,3 +95,20 @@ def command(capsys):
         return Finished(code, out, err)
 
     return run
+
+
+@pytest.fixture
+def unprivileged(tmp_path):
+    """A folder to work in without the rights of root, which no permission stops."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    nobody = 65534
+    Image.init()  # what is imported later may lie where nobody but root may read
+    with tempfile.TemporaryDirectory() as name:
+        os.chown(name, nobody, nobody)
+        os.seteuid(nobody)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(0)

@@ -45,7 +45,7 @@ def test_images_that_are_all_equal_have_no_error_and_give_no_warning():
 
 def test_judging_in_parts_gives_the_error_over_all(digits, monkeypatch):
     whole = pca_mse(digits, digits, 4)
-    monkeypatch.setattr("convae.memory.CHUNK_VALUES", 1000)
+    monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 1000)
     assert pca_mse(digits, digits, 4) == pytest.approx(whole, rel=1e-6)
 
 

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from convae import memory
 from convae.datasets import load_dataset
 from convae.errors import DataError, ImageError, MissingExtraError, ParameterError
-from convae.images import fit_channels, fit_size, write_image
+from convae.images import fit_channels, fit_size, memory, write_image
 
 TRAIN = np.arange(4 * 9 * 10, dtype=np.uint32).reshape(4, 9, 10).astype(np.uint8)
 TEST = TRAIN[:2][:, ::-1].copy()

@@ -145,10 +145,9 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path):
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_the_right_to_write_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-    refused(tmp_path / "result", "Permission denied")
+def test_a_folder_without_the_right_to_write_is_refused(unprivileged):
+    unprivileged.chmod(0o500)
+    refused(unprivileged / "result", "Permission denied")
 
 
 def test_the_error_is_of_our_tree_and_of_the_system_s(tmp_path):

@@ -7,9 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from convae import memory
 from convae.errors import DataError, ImageError, ParameterError
-from convae.images import fit_size, read_images, to_float, write_image
+from convae.images import fit_size, memory, read_images, to_float, write_image
 
 
 def grey(height, width, value=100):
@@ -271,16 +270,15 @@ def test_the_memory_limit_is_stated_even_where_the_system_does_not_tell(monkeypa
     assert memory.memory_limit() == 8 * 2**30
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_skipped(tmp_path):
-    folder(tmp_path, a=grey(8, 8), b=grey(8, 8))
-    folder(tmp_path / "closed", c=grey(8, 8))
-    (tmp_path / "b.png").chmod(0)
-    (tmp_path / "closed").chmod(0)
+def test_what_may_not_be_read_is_skipped(unprivileged):
+    folder(unprivileged, a=grey(8, 8), b=grey(8, 8))
+    folder(unprivileged / "closed", c=grey(8, 8))
+    (unprivileged / "b.png").chmod(0)
+    (unprivileged / "closed").chmod(0)
     try:
-        found = read_images(tmp_path)
+        found = read_images(unprivileged)
     finally:
-        (tmp_path / "closed").chmod(0o700)
+        (unprivileged / "closed").chmod(0o700)
     assert found.paths == ("a.png",)
     assert [path for path, _ in found.skipped] == ["closed", "b.png"]
     assert "A folder must be readable; listing it gave" in found.skipped[0][1]

@@ -59,7 +59,7 @@ def test_a_list_of_images_of_one_size_is_taken():
 
 
 def test_images_are_checked_in_chunks(monkeypatch):
-    monkeypatch.setattr("convae.memory.CHUNK_VALUES", 100)
+    monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 100)
     array = np.random.default_rng(0).random((7, 8, 8, 1))
     assert np.array_equal(as_images(array), array.astype(np.float32))
     array[6, 0, 0, 0] = np.nan

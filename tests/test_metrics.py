@@ -95,7 +95,7 @@ def test_each_image_is_judged_as_if_it_were_alone(monkeypatch):
         for a, b in zip(originals[:, np.newaxis], reconstructions[:, np.newaxis], strict=True)
     ]
     for num_values in (1, 4 * originals[0].size, 10**9):
-        monkeypatch.setattr("convae.memory.CHUNK_VALUES", num_values)
+        monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", num_values)
         together = zip(
             squared_errors(originals, reconstructions),
             ssim(originals, reconstructions),

@@ -11,8 +11,7 @@ import numpy as np
 import pooch
 import pytest
 
-from convae import mnist
-from convae.datasets import load_dataset
+from convae.datasets import load_dataset, mnist
 from convae.errors import DataError, DataUnavailableError
 
 REAL = os.environ.get("CONVAE_DATA")

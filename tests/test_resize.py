@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as arrays
 
 from convae.errors import ParameterError
 from convae.images import fit_channels, fit_size
-from convae.resize import check_channels, check_size
+from convae.images.resize import check_channels, check_size
 
 SIDES = st.integers(8, 40)
 FITS = ["pad", "crop", "stretch"]

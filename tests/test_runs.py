@@ -145,7 +145,7 @@ def test_reconstructions_are_judged_one_by_one_and_together(tmp_path, fitted, di
 
 def test_judging_in_parts_changes_nothing(tmp_path, fitted, digits, monkeypatch):
     whole, files = write_reconstructions(tmp_path / "whole", fitted, digits, NAMES, 4)
-    monkeypatch.setattr("convae.memory.CHUNK_VALUES", 32 * digits[0].size)
+    monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 32 * digits[0].size)
     parts, others = write_reconstructions(tmp_path / "parts", fitted, digits, NAMES, 4)
     assert parts == pytest.approx(whole, rel=1e-5)
     assert len(rows_of(Path(others["errors"]))) == len(rows_of(Path(files["errors"])))

@@ -12,15 +12,15 @@ ROOT = Path(convae.__file__).parent
 # and replaced knowing nothing of those below, and the modules of one row (the jobs, when they
 # come, share one) know nothing of each other.
 ROWS = [
-    {"errors"},
-    {"files", "memory", "resize", "strictjson", "nn.config", "nn.history"},
-    {"pictures", "safefile", "nn.table"},
-    {"arrays", "gather", "modelfile", "nn.checkpoint"},
-    {"folders", "mnist", "parquet"},
+    {"errors", "chart", "nn"},
+    {"files", "images.memory", "images.resize", "strictjson", "nn.config", "nn.history"},
+    {"images.contract", "images.pictures", "safefile", "nn.table"},
+    {"datasets.arrays", "images.gather", "modelfile", "nn.checkpoint"},
+    {"images.folders"},
     {"images"},
-    {"datasets", "metrics", "nn.backend"},
-    {"nn.layers", "nn.losses", "nn.predict"},
-    {"nn.build", "nn.statistics"},
+    {"datasets.mnist", "datasets.parquet", "metrics", "nn.backend"},
+    {"datasets.load", "nn.layers", "nn.losses", "nn.predict"},
+    {"datasets", "nn.build", "nn.statistics"},
     {"nn.train"},
     {"estimator"},
     {"baseline", "figures", "progress", "tensorboard"},
@@ -30,9 +30,9 @@ ROWS = [
 ]
 BACKENDS = {"keras", "jax", "jaxlib", "tensorflow", "torch"}
 PATHS = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(ROOT.rglob("*.py"))
-    if path.name != "__init__.py"
+    if path != ROOT / "__init__.py"
 }
 
 

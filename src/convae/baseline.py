@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from convae.images import to_float
-from convae.memory import chunks
+from convae.images.memory import chunks
 from convae.metrics import squared_errors
 
 # PCA's error moves in the fourth digit beyond so many images; its time and memory do not.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from convae.errors import ParameterError
+from convae.files import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +113,8 @@ def load_for(
     height, width, channels = estimator.architecture_.image_shape
     dataset = load(images, (height, width), channels, fit, strict)
     if dataset.test is not None:
-        return estimator, dataset, dataset.test, [str(i) for i in range(len(dataset.test))]
+        names = dataset.test_paths or [str(i) for i in range(len(dataset.test))]
+        return estimator, dataset, dataset.test, list(names)
     names = dataset.paths or [str(i) for i in range(len(dataset.train))]
     return estimator, dataset, dataset.train, list(names)
 
@@ -132,8 +134,7 @@ def report_dataset(dataset: "Dataset") -> None:
     if len(dataset.skipped) > SHOWN_SKIPPED:
         lines.append(f"  and {len(dataset.skipped) - SHOWN_SKIPPED:,} more")
     for line in lines:
-        # A file's name may hold what moves the cursor.
-        click.echo("".join(char if char.isprintable() else "?" for char in line), err=True)
+        click.echo(printable(line), err=True)
 
 
 def echo_json(report: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 import convae
 from convae.errors import ImageError, ModelFileError, ParameterError
 from convae.images import as_images, to_float
-from convae.memory import chunks
+from convae.images.memory import chunks
 from convae.metrics import squared_errors
 from convae.modelfile import ModelContents, read_model, write_model
 from convae.nn.config import PRESETS, Architecture, TrainingOptions
@@ -398,7 +398,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise ImageError(
                 f"Images must be of the size fitted on, {height} x {width} x {channels} (height, "
                 f"width, channels); received {' x '.join(map(str, images.shape[1:]))}. Resize them "
-                f"(convae.resize.fit_size) or fit on images of this size."
+                f"(convae.images.resize.fit_size) or fit on images of this size."
             )
         return images
 

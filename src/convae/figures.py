@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from convae.chart import line_chart
-from convae.resize import fit_channels
+from convae.files import printable
+from convae.images.resize import fit_channels
 
 Uint8 = NDArray[np.uint8]
 
@@ -87,7 +88,7 @@ def _shortened(name: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.I
     """The end of a name that is at most `width` pixels long."""
     # A name may hold a line break, which has no length, or bytes that are no text; and measuring
     # takes long, but no glyph is narrower than a pixel.
-    name = "".join(letter if letter.isprintable() else "?" for letter in name[-width:])
+    name = printable(name[-width:])
     starts = range(len(name))
     return name[bisect_left(starts, True, key=lambda i: font.getlength(name[i:]) <= width) :]
 

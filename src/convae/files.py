@@ -1,4 +1,4 @@
-"""Write a file whole or not at all; reading is everyone's own business."""
+"""Write a file whole or not at all, and name it in a message; reading is others' business."""
 
 import contextlib
 import errno
@@ -78,3 +78,9 @@ def _reason(error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a file is in the way of its folder"
     return error.strerror or str(error)
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path or a line as it can be shown: what is no text or would move the cursor becomes `?`."""
+    text = os.fspath(path)
+    return "".join(character if character.isprintable() else "?" for character in text)

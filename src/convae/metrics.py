@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from convae.errors import ImageError
-from convae.memory import chunks
+from convae.images.memory import chunks
 
 Floats = NDArray[np.float32]
 

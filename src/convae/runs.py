@@ -15,9 +15,9 @@ from convae.estimator import ConvAutoencoder
 from convae.figures import COMPARED, comparison, gallery, loss_curve
 from convae.files import write_whole
 from convae.images import to_float, to_uint8
-from convae.memory import chunks
+from convae.images.memory import chunks
+from convae.images.pictures import write_image
 from convae.metrics import psnr_db, squared_errors, ssim
-from convae.pictures import write_image
 
 MODEL = "model.safetensors"
 CHECKPOINT = "checkpoint.safetensors"

@@ -101,10 +101,10 @@ class Architecture:
         settle("latent_dim", _whole(self.latent_dim, "latent_dim", 1, LARGEST_LATENT_DIM))
         if self.num_parameters > MOST_PARAMETERS:
             raise ParameterError(
-                f"A network may have at most {MOST_PARAMETERS:,} parameters; received the numbers of "
-                f"one with {self.num_parameters:,} ({self.height} x {self.width} x {self.channels}, "
-                f"filters {self.filters}, latent_dim {self.latent_dim}). Make the images smaller or "
-                f"the filters fewer, or add a stage."
+                f"A network may have at most {MOST_PARAMETERS:,} parameters; received the numbers "
+                f"of one with {self.num_parameters:,}: {self.height} x {self.width} x "
+                f"{self.channels}, filters {self.filters}, latent_dim {self.latent_dim}. Make the "
+                f"images smaller or the filters fewer, or add a stage."
             )
 
     @property

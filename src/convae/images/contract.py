@@ -1,4 +1,4 @@
-"""The image contract, and the public face of reading and writing pictures; it trains nothing.
+"""The image contract: what an array of images must be; reading files is its neighbours' work.
 
 Images are uint8, or float32 in [0, 1], of shape (num_images, height, width, channels) with
 height and width from 8 up and 1 (grey), 3 (RGB) or 4 (RGBA) channels.
@@ -11,25 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convae.errors import ImageError
-from convae.folders import read_images
-from convae.gather import FolderImages
-from convae.memory import chunks
-from convae.pictures import read_image, write_image
-from convae.resize import CHANNELS, SMALLEST_SIDE, Fit, fit_channels, fit_size
-
-__all__ = [
-    "Fit",
-    "FolderImages",
-    "as_images",
-    "fit_channels",
-    "fit_size",
-    "read_image",
-    "read_images",
-    "to_float",
-    "to_uint8",
-    "write_image",
-]
-
+from convae.images.memory import chunks
+from convae.images.resize import CHANNELS, SMALLEST_SIDE
 
 SHAPE_RULE = "Images must have the shape (num_images, height, width, channels)"
 TYPE_RULE = "Images must be uint8, or floats in [0, 1]"

@@ -1,4 +1,4 @@
-"""Read and write one picture file; what is done with many of them is `convae.folders`.
+"""Read and write one picture file; what is done with many of them is `convae.images.folders`.
 
 Colour profiles are not applied, and only the first frame or page is read.
 """
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from convae.errors import ImageError
-from convae.files import open_whole
-from convae.resize import CHANNELS, SMALLEST_SIDE
+from convae.files import open_whole, printable
+from convae.images.resize import CHANNELS, SMALLEST_SIDE
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Nothing else that Pillow reads: each decoder is one more way in for a hostile file.
@@ -54,11 +54,6 @@ class Header:
     width: int
     channels: int
     dtype: np.dtype[Any]
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """A path that can be printed, whatever bytes its name holds."""
-    return os.fspath(path).encode("utf-8", "replace").decode()
 
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from convae.errors import DataError
-from convae.gather import FolderImages, PictureSettings, Progress, gather
-from convae.pictures import EXTENSIONS, printable
-from convae.resize import Fit, Size
+from convae.files import printable
+from convae.images.gather import FolderImages, PictureSettings, Progress, gather
+from convae.images.pictures import EXTENSIONS
+from convae.images.resize import Fit, Size
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 NamedPaths: TypeAlias = list[tuple[str, Path]]

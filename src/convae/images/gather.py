@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.errors import DataError, ImageError
-from convae.memory import check_memory
-from convae.pictures import Header, Source, decode, printable, read_header
-from convae.resize import (
+from convae.files import printable
+from convae.images.memory import check_memory
+from convae.images.pictures import Header, Source, decode, read_header
+from convae.images.resize import (
     CHANNELS,
     SMALLEST_SIDE,
     Fit,

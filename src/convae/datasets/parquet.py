@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from convae.errors import ConvaeError, DataError, MissingExtraError
-from convae.gather import FolderImages, PictureSettings, gather
-from convae.pictures import Source, printable
+from convae.files import printable
+from convae.images.gather import FolderImages, PictureSettings, gather
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import pyarrow
     from numpy.typing import NDArray
+
+    from convae.images.pictures import Source
 
 BATCH_ROWS = 32
 IMAGE_COLUMNS = ("image", "img", "images")

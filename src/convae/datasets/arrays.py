@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.errors import DataError
-from convae.memory import check_memory
-from convae.pictures import printable
+from convae.files import printable
+from convae.images.memory import check_memory
 
 # Names of one thing, as Keras, MedMNIST and plain users write them.
 TRAIN_KEYS = ("x_train", "train_images", "images")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from convae.arrays import Arrays, read_idx_folder, read_npz
+from convae.datasets.arrays import Arrays, read_idx_folder, read_npz
 from convae.errors import DataUnavailableError
-from convae.pictures import printable
+from convae.files import printable
 
 DATA_VARIABLE = "CONVAE_DATA"
 FILE_NAME = "mnist.npz"

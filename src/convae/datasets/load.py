@@ -11,16 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convae.arrays import IDX_ENDINGS, Arrays, read_idx, read_idx_folder, read_npy, read_npz
+from convae.datasets.arrays import (
+    IDX_ENDINGS,
+    Arrays,
+    read_idx,
+    read_idx_folder,
+    read_npy,
+    read_npz,
+)
+from convae.datasets.mnist import load_mnist
+from convae.datasets.parquet import read_parquet
 from convae.errors import DataError, ImageError
-from convae.folders import read_paths
-from convae.gather import FolderImages, PictureSettings, Progress
-from convae.images import as_images
-from convae.memory import check_memory
-from convae.mnist import load_mnist
-from convae.parquet import read_parquet
-from convae.pictures import printable
-from convae.resize import Fit, Size, check_size, fit_channels, fit_size
+from convae.files import printable
+from convae.images.contract import as_images
+from convae.images.folders import read_paths
+from convae.images.gather import FolderImages, PictureSettings, Progress
+from convae.images.memory import check_memory
+from convae.images.resize import Fit, Size, check_size, fit_channels, fit_size
 
 NAMES = ("digits", "mnist")
 
@@ -45,6 +52,7 @@ class Dataset:
         num_resized: How many images had another size and were changed.
         skipped: Path and reason of each picture that could not be used.
         paths: One for each training image, relative to the folder, or None.
+        test_paths: The same for the test images.
     """
 
     name: str
@@ -56,6 +64,7 @@ class Dataset:
     num_resized: int = 0
     skipped: tuple[tuple[str, str], ...] = ()
     paths: tuple[str, ...] | None = None
+    test_paths: tuple[str, ...] | None = None
 
 
 def load_dataset(
@@ -247,4 +256,5 @@ def _from_split(name: str, path: Path, settings: PictureSettings) -> Dataset:
         num_resized=train.num_resized + test.num_resized,
         skipped=under("train", train) + under("test", test),
         paths=tuple(f"train/{name}" for name in train.paths),
+        test_paths=tuple(f"test/{name}" for name in test.paths),
     )

@@ -1,0 +1,20 @@
+"""Images: the contract they keep, and reading, fitting and writing pictures; nothing is trained."""
+
+from convae.images.contract import as_images, to_float, to_uint8
+from convae.images.folders import read_images
+from convae.images.gather import FolderImages
+from convae.images.pictures import read_image, write_image
+from convae.images.resize import Fit, fit_channels, fit_size
+
+__all__ = [
+    "Fit",
+    "FolderImages",
+    "as_images",
+    "fit_channels",
+    "fit_size",
+    "read_image",
+    "read_images",
+    "to_float",
+    "to_uint8",
+    "write_image",
+]
