@@ -14,6 +14,7 @@ from PIL import Image
 
 import convae.cli
 from convae import ConvAutoencoder
+from convae.baseline import pca_mse
 from convae.modelfile import ModelContents, write_model
 from convae.nn.config import PRESETS, Architecture
 from convae.safefile import read_tensors
@@ -470,16 +471,17 @@ def test_a_full_disk_leaves_what_was_there_and_what_was_trained(
     )
     assert tree(tmp_path) == before
 
-    checkpoint = out / "checkpoint.safetensors"
-    room = checkpoint.stat().st_size + 500
-    assert room < (out / "loss_curve.png").stat().st_size
-    with full_disk(room):
-        message = one_error(command(*arguments, "--overwrite"))
-    assert "loss_curve.png gave 'File too large'" in message
+    # What fails after the training costs no training.
+    checkpoint, curve = out / "checkpoint.safetensors", out / "loss_curve.png"
+    curve.unlink()
+    curve.mkdir()
+    message = one_error(command(*arguments, "--overwrite"))
+    assert "loss_curve.png gave 'a folder is in the way'" in message
     assert message.endswith(
         f"Meanwhile the training so far is kept in {checkpoint}. Go on with the same command and "
         f"--resume."
     )
+    curve.rmdir()
     assert command(*arguments, "--resume").code == 0
     model = Path("out", "model.safetensors")
     assert tree(tmp_path)[model] == before[model]
@@ -496,6 +498,24 @@ def test_results_on_a_full_disk_are_one_clear_message(
 
 
 # Training end to end
+
+
+def test_without_a_test_part_the_validation_images_judge(command, tmp_path, random_images):
+    images = random_images(24, 8, 8)
+    np.save(tmp_path / "images.npy", images)
+    done = command(
+        "train", tmp_path / "images.npy", "--out", tmp_path / "out", *SMALL,
+        "--validation-split", "0.25", "--json",
+    )  # fmt: skip
+    report = one_object(done)
+    held_out = np.sort(np.random.default_rng([0, 0]).permutation(24)[:6])
+    model = ConvAutoencoder.load(tmp_path / "out" / "model.safetensors")
+    assert report["judged_on"] == "validation"
+    assert report["mse"] == pytest.approx(-model.score(images[held_out]), rel=1e-5)
+    rest = np.delete(images, held_out, axis=0)[..., np.newaxis]
+    latent_dim = model.architecture_.latent_dim
+    cheap = pca_mse(rest, images[held_out][..., np.newaxis], latent_dim)
+    assert report["pca_mse"] == pytest.approx(cheap)
 
 
 def test_train_leaves_its_files_and_prints_one_object(command, tmp_path, random_images):

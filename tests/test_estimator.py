@@ -121,6 +121,16 @@ def test_what_is_no_latent_is_refused(fitted, latents, message):
         fitted.inverse_transform(latents)
 
 
+def test_the_validation_images_can_be_told_from_the_others(random_images):
+    images = random_images(20, 8, 8)
+    model = ConvAutoencoder(**TINY, validation_split=0.2).fit(images)
+    assert model.validation_indices_.tolist() == sorted(set(model.validation_indices_.tolist()))
+    assert len(model.validation_indices_) == 4
+    assert len(ConvAutoencoder(**TINY).fit(images).validation_indices_) == 0
+    part = images[model.validation_indices_]
+    assert model.history_[0]["val_loss"] == pytest.approx(-model.score(part), rel=1e-4)
+
+
 def test_nothing_works_before_fit():
     model = ConvAutoencoder()
     for use in (

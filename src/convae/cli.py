@@ -42,6 +42,9 @@ from convae.nn.config import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from convae.datasets import Dataset
 
 DEMO_EPOCHS = 3
@@ -143,9 +146,8 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
-    default="reference",
-    show_default=True,
-    help="The recipe; the options below change it.",
+    help="A recipe by name; the options below change it. Default: the parameters of "
+    "ConvAutoencoder, which suit small folders too.",
 )
 @click.option("--filters", help="Filters of each stage, as in 32,64.")
 @click.option("--latent-dim", type=int, help="Numbers an image is described by.")
@@ -182,7 +184,7 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 def train(
     data: str,
     out: Path,
-    preset: str,
+    preset: str | None,
     size: str | None,
     channels: str | None,
     fit: str,
@@ -225,9 +227,9 @@ def train(
     )
 
 
-def _check_recipe(preset: str, changes: dict[str, Any]) -> None:
+def _check_recipe(preset: str | None, changes: dict[str, Any]) -> None:
     """Refuse a bad option before anything is read."""
-    recipe = {**PRESETS[preset], **changes}
+    recipe = {**(PRESETS[preset] if preset else {}), **changes}
     shape = {name: recipe.pop(name) for name in ("filters", "latent_dim") if name in recipe}
     Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, **shape)
     TrainingOptions(**recipe)
@@ -235,7 +237,7 @@ def _check_recipe(preset: str, changes: dict[str, Any]) -> None:
 
 def _train(
     dataset: "Dataset",
-    preset: str,
+    preset: str | None,
     changes: dict[str, Any],
     out: Path,
     *,
@@ -257,12 +259,14 @@ def _train(
         observers.append(TensorBoardLog(tensorboard))
     # Last: nothing that can fail starts after a bar.
     observers.append(TrainingProgress())
-    model = ConvAutoencoder.from_preset(preset, **changes)
-    split, judged = ("training", dataset.train) if dataset.test is None else ("test", dataset.test)
+    model = ConvAutoencoder(**changes)
+    if preset is not None:
+        model = ConvAutoencoder.from_preset(preset, **changes)
     checkpoint = prepare_folder(out) / CHECKPOINT
     before = None if resume else _stamp(checkpoint)
     try:
         model.fit(dataset.train, checkpoint_path=checkpoint, resume=resume, observers=observers)
+        split, seen, judged = _parts(dataset, model.validation_indices_)
         files = write_run(out, model, judged)
     except (KeyboardInterrupt, OutputError) as error:
         if _stamp(checkpoint) in (None, before):
@@ -273,7 +277,7 @@ def _train(
         raise Interrupted(f"Interrupted; {kept}") from error
     mse = -model.score(judged)
     latent_dim = model.architecture_.latent_dim
-    cheap = pca_mse(dataset.train, judged, latent_dim)
+    cheap = pca_mse(seen, judged, latent_dim)
     figures = {
         "num_images": len(dataset.train),
         "image_shape": list(model.architecture_.image_shape),
@@ -289,6 +293,19 @@ def _train(
         f"PCA with as many gives {cheap:.5f}"
     )
     finish(dataset, figures, files, text, as_json)
+
+
+def _parts(
+    dataset: "Dataset", held_out: "NDArray[np.intp]"
+) -> "tuple[str, NDArray[np.generic], NDArray[np.generic]]":
+    """What a model is judged on, the images trained on, and the images to judge on."""
+    if dataset.test is not None:
+        return "test", dataset.train, dataset.test
+    if not len(held_out):
+        return "training", dataset.train, dataset.train
+    import numpy as np
+
+    return "validation", np.delete(dataset.train, held_out, axis=0), dataset.train[held_out]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -59,6 +59,8 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         history_: A dict for each epoch: epoch, loss, val_loss, learning_rate, elapsed_s.
         n_iter_: Epochs trained.
         data_: What is known of the training images: their number, shape, dtype and SHA-256.
+        validation_indices_: Indices, ascending, of the images held out to validate on; after `fit`
+            only, since a file does not hold the images.
 
     Example:
         >>> import numpy as np
@@ -173,7 +175,10 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         images = as_images(X)
         height, width, channels = images.shape[1:]
         architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
-        training, validation = _split(images, options)
+        held_out = _held_out(len(images), options)
+        training, validation = images, None
+        if len(held_out):
+            training, validation = np.delete(images, held_out, axis=0), images[held_out]
         data = _describe(images)
 
         model = _build(architecture, options.seed)
@@ -193,6 +198,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.architecture_ = architecture
         self.history_ = [record.to_json() for record in records]
         self.data_ = data
+        self.validation_indices_ = held_out
         self._channel_axis = np.asarray(X).ndim == 4
         self._versions = _versions()
         self._keras_model = model
@@ -415,18 +421,18 @@ def _predict(model: "keras.Model", inputs: NDArray[Any]) -> Floats:
     return predict(model, to_float(inputs))
 
 
-def _split(images: Images, options: TrainingOptions) -> tuple[Images, Images | None]:
-    """Training and validation images, drawn at random since folders come sorted."""
+def _held_out(num_images: int, options: TrainingOptions) -> NDArray[np.intp]:
+    """Indices of the validation images, drawn at random since folders come sorted."""
     if options.validation_split == 0:
-        return images, None
-    num_held_out = round(len(images) * options.validation_split)
-    if not 0 < num_held_out < len(images):
+        return np.empty(0, np.intp)
+    num_held_out = round(num_images * options.validation_split)
+    if not 0 < num_held_out < num_images:
         raise ParameterError(
             f"validation_split must leave at least one image on each side; received "
-            f"{options.validation_split} of {len(images)} images. Change it or add images."
+            f"{options.validation_split} of {num_images} images. Change it or add images."
         )
-    order = np.random.default_rng([options.seed, 0]).permutation(len(images))
-    return images[np.sort(order[num_held_out:])], images[np.sort(order[:num_held_out])]
+    order = np.random.default_rng([options.seed, 0]).permutation(num_images)
+    return np.sort(order[:num_held_out])
 
 
 def _describe(images: Images) -> dict[str, Any]:

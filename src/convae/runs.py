@@ -210,4 +210,4 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
         returns = any(isinstance(value, str) and "\r" in value for value in row)
         (quoting if returns else plain).writerow(row)
     # A file's name need not be valid Unicode: its bytes come out as they went in.
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    return os.fsencode(text.getvalue())

@@ -26,8 +26,8 @@ def as_images(array: ArrayLike) -> NDArray[Any]:
             channels), or (num_images, height, width) for grey.
 
     Returns:
-        The images with their channel axis: uint8 as a view of what came in (a memory map stays
-        one), floats as float32 (a view when they were float32 already).
+        The images with their channel axis. Those of uint8 are a view of what came in (a memory map
+        stays one); floats become float32, and are a view when they were float32 already.
 
     Raises:
         ImageError: The array breaks the contract; the message says where and what to do.
