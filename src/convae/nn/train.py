@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -89,9 +89,12 @@ def train(
     run = _Run(model, architecture, options, len(images), checkpoint_path, fingerprint, observers)
     if resume:
         run.resume()
-    recompute_statistics: Callable[[], None] = lambda: None  # noqa: E731 # or the real one
-    if options.recompute_statistics:
-        recompute_statistics = StatisticsRecomputer(model, images)
+    recomputer = StatisticsRecomputer(model, images) if options.recompute_statistics else None
+
+    def recompute_statistics() -> None:
+        if recomputer is not None:
+            recomputer()
+
     for observer in observers:
         observer.start(options.epochs, run.num_steps)
     try:
