@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,12 @@ from convae.datasets import load_dataset
 
 
 def pytest_configure(config):
-    """Let JAX keep what it compiled, for this process and those that the tests start.
+    """Settle what this process hands on to those that the tests start.
 
-    Compiling is nearly all the time that a fit on a few images takes.
+    JAX shall keep what it compiled: compiling is nearly all the time that a fit on a few images
+    takes. And Ctrl-C shall work, even where a shell started the tests in the background.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")

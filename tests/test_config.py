@@ -9,6 +9,7 @@ from convae.nn.config import (
     PRESETS,
     Architecture,
     TrainingOptions,
+    enough_epochs,
 )
 
 
@@ -106,6 +107,14 @@ def test_options_outside_their_bounds_are_refused(changes, message):
     with pytest.raises(ParameterError) as refusal:
         TrainingOptions(**changes)
     assert str(refusal.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "epochs"),
+    [(1, 32, 1000), (32, 32, 1000), (33, 32, 500), (1600, 32, 20), (60_000, 32, 20), (64, 1, 20)],
+)
+def test_few_images_are_seen_more_often(num_images, batch_size, epochs):
+    assert enough_epochs(num_images, batch_size) == epochs
 
 
 def test_every_loss_has_a_function():

@@ -129,6 +129,23 @@ def test_a_run_killed_in_mid_epoch_goes_on_from_its_last_checkpoint(
     assert_same_model(model, unbroken)
 
 
+def test_short_epochs_are_not_all_written_down(images, tmp_path, monkeypatch):
+    written = []
+    keep = training.write_checkpoint
+    monkeypatch.setattr(
+        training,
+        "write_checkpoint",
+        lambda *given: (written.append(len(given[-1].records)), keep(*given)),
+    )
+    monkeypatch.setattr(training, "SHORTEST_INTERVAL_S", 1e9)
+    recipe = {**RECIPE, "epochs": 5}
+    ConvAutoencoder(**recipe).fit(images, checkpoint_path=tmp_path / "checkpoint")
+    assert written == [1, 5]
+    monkeypatch.setattr(training, "SHORTEST_INTERVAL_S", 0)
+    ConvAutoencoder(**recipe).fit(images, checkpoint_path=tmp_path / "checkpoint")
+    assert written == [1, 5, 1, 2, 3, 4, 5]
+
+
 def test_a_finished_run_can_be_given_more_epochs_under_a_constant_rate(images, tmp_path):
     recipe = {**RECIPE, "learning_rate_schedule": "constant"}
     path = tmp_path / "checkpoint"
@@ -279,6 +296,15 @@ def test_training_works_outside_the_main_thread(images, unbroken):
     thread.start()
     thread.join()
     assert_same_model(models[0], unbroken)
+
+
+def test_a_process_that_ignores_ctrl_c_goes_on(images, unbroken):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        model = ConvAutoencoder(**RECIPE).fit(images, observers=[Watch(1, 2, press_ctrl_c)])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert_same_model(model, unbroken)
 
 
 def test_ctrl_c_works_as_before_when_training_is_over(images):

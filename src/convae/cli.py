@@ -39,6 +39,7 @@ from convae.nn.config import (
     SMALLEST_SIDE,
     Architecture,
     TrainingOptions,
+    enough_epochs,
 )
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @commands.command(
     epilog=examples(
         "convae train mnist --preset reference --out mnist",
-        "convae train pictures/ --validation-split 0.1 --patience 5 --out parts",
-        "convae train pictures/ --validation-split 0.1 --patience 5 --out parts --resume",
+        "convae train pictures/ --validation-split 0.1 --patience 20 --out parts",
+        "convae train pictures/ --validation-split 0.1 --patience 20 --out parts --resume",
     )
 )
 @click.argument("data")
@@ -152,7 +153,12 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option("--filters", help="Filters of each stage, as in 32,64.")
 @click.option("--latent-dim", type=int, help="Numbers an image is described by.")
 @click.option("--loss", type=click.Choice(LOSS_NAMES), help="What training minimises.")
-@click.option("--epochs", type=int, help="Passes over the images.")
+@click.option(
+    "--epochs",
+    type=int,
+    help="Passes over the images. Default: the preset's; without one 20, or as many as make 1,000 "
+    "steps.",
+)
 @click.option("--batch-size", type=int, help="Images a step.")
 @click.option("--learning-rate", type=float, help="First step size of Adam.")
 @click.option("--learning-rate-schedule", type=click.Choice(SCHEDULE_NAMES), help="How it falls.")
@@ -215,6 +221,9 @@ def train(
         fit,
         strict,
     )
+    if preset is None and "epochs" not in changes:
+        batch_size = changes.get("batch_size", TrainingOptions().batch_size)
+        changes["epochs"] = enough_epochs(len(dataset.train), batch_size)
     _train(
         dataset,
         preset,

@@ -157,8 +157,8 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Args:
             X: The images.
             y: Ignored; scikit-learn passes it.
-            checkpoint_path: Where the training's state is kept, after each epoch, each minute and
-                on Ctrl-C; None keeps none.
+            checkpoint_path: Where the training's state is kept, after an epoch (but for those that
+                follow within two seconds), each minute, on Ctrl-C and at the end; None keeps none.
             resume: Go on from `checkpoint_path`: the history is that of an unbroken run.
             observers: Told of each step and epoch (`convae.nn.train.Observer`).
 

@@ -22,6 +22,9 @@ LEAKY_SLOPE = 0.2
 LOSS_NAMES = ("mse", "mae", "bce", "ssim")
 SCHEDULE_NAMES = ("constant", "cosine")
 
+# On fewer images than fill so many steps, more epochs are needed before a network shows anything.
+FEWEST_STEPS = 1_000
+
 # Recipes by name: keyword arguments of `ConvAutoencoder`. `reference` never changes.
 PRESETS: dict[str, dict[str, Any]] = {
     "reference": {
@@ -271,3 +274,14 @@ class TrainingOptions:
     def to_json(self) -> dict[str, Any]:
         """The same values as plain JSON values."""
         return asdict(self)
+
+
+def enough_epochs(num_images: int, batch_size: int) -> int:
+    """The default number of epochs, or as many more as make 1,000 steps on few images.
+
+    Args:
+        num_images: Images to train on, 1 or more.
+        batch_size: Images a step.
+    """
+    num_steps = math.ceil(num_images / batch_size)
+    return max(TrainingOptions().epochs, math.ceil(FEWEST_STEPS / num_steps))

@@ -28,6 +28,8 @@ from convae.nn.losses import LOSSES
 from convae.nn.statistics import StatisticsRecomputer
 
 CHECKPOINT_INTERVAL_S = 60.0
+# An epoch of few images takes less time than writing it down.
+SHORTEST_INTERVAL_S = 2.0
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 Weights = dict[str, NDArray[np.float32]]
@@ -71,8 +73,8 @@ def train(
         options: The recipe.
         images: uint8, or float32 in [0, 1], `(num_images, height, width, channels)`.
         validation_images: The same, never trained on.
-        checkpoint_path: Where the state is kept after every epoch, every minute and on Ctrl-C;
-            None keeps none.
+        checkpoint_path: Where the state is kept after an epoch (but for those that follow within
+            two seconds), every minute, on Ctrl-C and at the end; None keeps none.
         resume: Go on from the file at `checkpoint_path`.
         fingerprint: Names the training data; a checkpoint of other data is refused.
         observers: They are told of each step and epoch.
@@ -198,7 +200,9 @@ class _Run:
             self.best_weights = get_weights(self._model)
         for observer in self._observers:
             observer.epoch(record)
-        self._keep()
+        due = time.monotonic() - self._kept_at > SHORTEST_INTERVAL_S
+        if due or record.epoch == 1 or self.finished():
+            self._keep()
 
     def _learning_rate(self) -> float:
         """The step size now, as float32 holds it, in the digits that say something."""
@@ -257,14 +261,16 @@ def _validate(model: keras.Model, images: Images, batch_size: int) -> float:
 def _interruption() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets, so that a step is never cut in half.
 
-    The second Ctrl-C is an ordinary KeyboardInterrupt. Outside the main thread, where signals
-    cannot be handled, the event is never set.
+    The second Ctrl-C is an ordinary KeyboardInterrupt. The event is never set outside the main
+    thread, where signals cannot be handled, and in a process that ignores Ctrl-C, as those that a
+    shell starts in the background do.
     """
     event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or before == signal.SIG_IGN:
         yield event
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(*_: object) -> None:
         event.set()
