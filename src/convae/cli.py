@@ -236,9 +236,14 @@ def train(
     )
 
 
+def _recipe(preset: str | None, changes: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that a preset and the options beside it give."""
+    return {**(PRESETS[preset] if preset else {}), **changes}
+
+
 def _check_recipe(preset: str | None, changes: dict[str, Any]) -> None:
     """Refuse a bad option before anything is read."""
-    recipe = {**(PRESETS[preset] if preset else {}), **changes}
+    recipe = _recipe(preset, changes)
     shape = {name: recipe.pop(name) for name in ("filters", "latent_dim") if name in recipe}
     Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, **shape)
     TrainingOptions(**recipe)
@@ -268,9 +273,7 @@ def _train(
         observers.append(TensorBoardLog(tensorboard))
     # Last: nothing that can fail starts after a bar.
     observers.append(TrainingProgress())
-    model = ConvAutoencoder(**changes)
-    if preset is not None:
-        model = ConvAutoencoder.from_preset(preset, **changes)
+    model = ConvAutoencoder(**_recipe(preset, changes))
     checkpoint = prepare_folder(out) / CHECKPOINT
     before = None if resume else _stamp(checkpoint)
     try:

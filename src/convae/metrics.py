@@ -1,6 +1,7 @@
 """How near a reconstruction is to its original, in NumPy; training losses are in `convae.nn`."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from convae.errors import ImageError
 from convae.images.memory import chunks
 
 Floats = NDArray[np.float32]
+Array = Any  # of NumPy or of a backend
 
 SSIM_WINDOW = 7
 SSIM_C1 = 0.01**2
@@ -73,17 +75,29 @@ def _similarities(originals: Floats, reconstructions: Floats) -> NDArray[np.floa
         means: NDArray[np.float64] = uniform_filter(planes, (1, SSIM_WINDOW, SSIM_WINDOW, 1))
         return means[:, margin:-margin, margin:-margin]
 
-    a, b = originals.astype(np.float64), reconstructions.astype(np.float64)
-    mean_a, mean_b = window_mean(a), window_mean(b)
-    unbias = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
-    variance_a = unbias * (window_mean(a * a) - mean_a**2)
-    variance_b = unbias * (window_mean(b * b) - mean_b**2)
-    covariance = unbias * (window_mean(a * b) - mean_a * mean_b)
-    similarity: NDArray[np.float64] = (
-        (2 * mean_a * mean_b + SSIM_C1) * (2 * covariance + SSIM_C2)
-    ) / ((mean_a**2 + mean_b**2 + SSIM_C1) * (variance_a + variance_b + SSIM_C2))
+    similarity = similarity_map(
+        originals.astype(np.float64), reconstructions.astype(np.float64), window_mean
+    )
     per_image: NDArray[np.float64] = similarity.mean(axis=(1, 2, 3))
     return per_image
+
+
+def similarity_map(a: Array, b: Array, window_mean: Callable[[Array], Array]) -> Array:
+    """The similarity of two sets of images at each place of the window, as `ssim` defines it.
+
+    Args:
+        a: Images in [0, 1], as an array of any library.
+        b: The same shape, range and kind.
+        window_mean: The mean of such an array over each whole window inside the image.
+    """
+    mean_a, mean_b = window_mean(a), window_mean(b)
+    unbias = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
+    variance_a = unbias * (window_mean(a * a) - mean_a * mean_a)
+    variance_b = unbias * (window_mean(b * b) - mean_b * mean_b)
+    covariance = unbias * (window_mean(a * b) - mean_a * mean_b)
+    return ((2 * mean_a * mean_b + SSIM_C1) * (2 * covariance + SSIM_C2)) / (
+        (mean_a * mean_a + mean_b * mean_b + SSIM_C1) * (variance_a + variance_b + SSIM_C2)
+    )
 
 
 def _by_chunks(

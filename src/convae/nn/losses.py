@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from convae.metrics import SSIM_C1, SSIM_C2, SSIM_WINDOW
+from convae.metrics import SSIM_WINDOW, similarity_map
 from convae.nn.backend import keras
 
 SMALLEST_CHANCE = 1e-7
@@ -40,15 +40,7 @@ def _structural_dissimilarity(
     def window_mean(planes: keras.KerasTensor) -> keras.KerasTensor:
         return keras.ops.average_pool(planes, SSIM_WINDOW, strides=1, padding="valid")
 
-    mean_a, mean_b = window_mean(targets), window_mean(reconstructions)
-    unbias = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
-    variance_a = unbias * (window_mean(targets * targets) - mean_a * mean_a)
-    variance_b = unbias * (window_mean(reconstructions * reconstructions) - mean_b * mean_b)
-    covariance = unbias * (window_mean(targets * reconstructions) - mean_a * mean_b)
-    similarity = ((2 * mean_a * mean_b + SSIM_C1) * (2 * covariance + SSIM_C2)) / (
-        (mean_a * mean_a + mean_b * mean_b + SSIM_C1) * (variance_a + variance_b + SSIM_C2)
-    )
-    return 1 - keras.ops.mean(similarity)
+    return 1 - keras.ops.mean(similarity_map(targets, reconstructions, window_mean))
 
 
 LOSSES: dict[str, Loss] = {
