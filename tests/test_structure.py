@@ -18,7 +18,7 @@ ROWS = [
     {"datasets.arrays", "images.gather", "modelfile", "nn.checkpoint"},
     {"images.folders"},
     {"images"},
-    {"datasets.mnist", "datasets.parquet", "metrics", "nn.backend"},
+    {"datasets.mnist", "datasets.parquet", "metrics", "nn.backend", "nn.products"},
     {"datasets.load", "nn.layers", "nn.losses", "nn.predict"},
     {"datasets", "nn.build", "nn.statistics"},
     {"nn.train"},
