@@ -7,6 +7,7 @@ import pytest
 
 from convae import ConvAutoencoder
 from convae.errors import ModelFileError, ParameterError
+from convae.nn import steps
 from convae.nn import train as training
 from convae.nn.backend import keras
 from convae.nn.checkpoint import read_checkpoint, write_checkpoint
@@ -92,7 +93,14 @@ def test_the_history_has_a_record_for_each_epoch(unbroken):
     assert all(record["val_loss"] > 0 and record["elapsed_s"] > 0 for record in unbroken.history_)
 
 
+@pytest.fixture
+def step_by_step(monkeypatch):
+    """Makes every call of compiled steps take one step."""
+    monkeypatch.setattr(training, "LONGEST_CALL_S", 0.0)
+
+
 @pytest.mark.parametrize(("epoch", "step"), [(1, 1), (2, 3), (2, 4)])
+@pytest.mark.usefixtures("step_by_step")
 def test_a_run_stopped_by_ctrl_c_goes_on_as_if_it_never_stopped(
     images, unbroken, tmp_path, epoch, step
 ):
@@ -110,6 +118,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_as_if_it_never_stopped(
     assert_same_model(model, unbroken)
 
 
+@pytest.mark.usefixtures("step_by_step")
 def test_a_run_killed_in_mid_epoch_goes_on_from_its_last_checkpoint(
     images, unbroken, tmp_path, monkeypatch
 ):
@@ -127,6 +136,50 @@ def test_a_run_killed_in_mid_epoch_goes_on_from_its_last_checkpoint(
     assert read_tensors(path)[1]["step"] == 2
     model = ConvAutoencoder(**RECIPE).fit(images, checkpoint_path=path, resume=True)
     assert_same_model(model, unbroken)
+
+
+def test_several_steps_a_call_are_the_same_steps(images, unbroken, monkeypatch):
+    monkeypatch.setattr(training, "LONGEST_CALL_S", 1e9)
+    assert_same_model(ConvAutoencoder(**RECIPE).fit(images), unbroken)
+
+
+def test_images_in_a_file_train_the_same_model(images, unbroken, tmp_path, monkeypatch):
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    assert_same_model(ConvAutoencoder(**RECIPE).fit(mapped), unbroken)
+    monkeypatch.setattr(steps, "MOST_RESIDENT_BYTES", 0)
+    assert_same_model(ConvAutoencoder(**RECIPE).fit(images), unbroken)
+
+
+def test_a_part_of_the_images_is_taken_along_where_all_are_too_many(images, unbroken, monkeypatch):
+    monkeypatch.setattr(steps, "MOST_RESIDENT_BYTES", 0)
+    monkeypatch.setattr(steps, "MOST_BLOCK_BYTES", 2 * 16 * images[0].nbytes)
+    told = []
+    monkeypatch.setattr(training, "LONGEST_CALL_S", 1e9)
+    monkeypatch.setattr(
+        training.Batches, "__len__", lambda self: (told.append(len(self.indices)), told[-1])[1]
+    )
+    assert_same_model(ConvAutoencoder(**RECIPE).fit(images), unbroken)
+    assert max(told) == (2 if keras.backend.backend() == "jax" else 1)
+
+
+@pytest.mark.usefixtures("step_by_step")
+def test_a_run_with_all_that_is_random_goes_on_as_if_it_never_stopped(images, tmp_path):
+    recipe = {**RECIPE, "optimizer": "muon", "translation": 2, "learning_rate_schedule": "linear"}
+    path = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        ConvAutoencoder(**recipe).fit(
+            images, checkpoint_path=path, observers=[Watch(2, 2, press_ctrl_c)]
+        )
+    model = ConvAutoencoder(**recipe).fit(images, checkpoint_path=path, resume=True)
+    assert_same_model(model, ConvAutoencoder(**recipe).fit(images))
+
+
+def test_translated_images_are_other_images(images):
+    recipe = {**RECIPE, "epochs": 1}
+    still = ConvAutoencoder(**recipe).fit(images)
+    moved = ConvAutoencoder(**recipe, translation=1).fit(images)
+    assert moved.history_[0]["loss"] != still.history_[0]["loss"]
 
 
 def test_short_epochs_are_not_all_written_down(images, tmp_path, monkeypatch):

@@ -44,8 +44,11 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
         epochs: Passes over the training images.
         batch_size: Images a step.
-        learning_rate: First step size of Adam.
-        learning_rate_schedule: "constant", or "cosine" (down to 0 at the last step).
+        optimizer: "adam", or "muon" (orthogonalised momentum for kernels, Adam for the rest).
+        learning_rate: First step size.
+        learning_rate_schedule: "constant", or "cosine" or "linear" (down to 0 at the last step).
+        translation: Largest number of pixels by which an image is moved at random, down or up and
+            right or left, each time it is met; the edges are drawn out.
         validation_split: Fraction of the images held out to validate on. With any, the weights of
             the best epoch are kept.
         patience: Stop after so many epochs without a lower validation loss; None never stops early.
@@ -81,8 +84,10 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         loss: str = "mse",
         epochs: int = 20,
         batch_size: int = 32,
+        optimizer: str = "adam",
         learning_rate: float = 1e-3,
         learning_rate_schedule: str = "constant",
+        translation: int = 0,
         validation_split: float = 0.0,
         patience: int | None = None,
         recompute_statistics: bool = True,
@@ -93,8 +98,10 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.loss = loss
         self.epochs = epochs
         self.batch_size = batch_size
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.learning_rate_schedule = learning_rate_schedule
+        self.translation = translation
         self.validation_split = validation_split
         self.patience = patience
         self.recompute_statistics = recompute_statistics
@@ -176,9 +183,6 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         height, width, channels = images.shape[1:]
         architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
         held_out = _held_out(len(images), options)
-        training, validation = images, None
-        if len(held_out):
-            training, validation = np.delete(images, held_out, axis=0), images[held_out]
         data = _describe(images)
 
         model = _build(architecture, options.seed)
@@ -188,8 +192,8 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             model,
             architecture,
             options,
-            training,
-            validation,
+            images,
+            held_out,
             checkpoint_path=checkpoint_path,
             resume=resume,
             fingerprint=str(data["sha256"]),

@@ -1,6 +1,7 @@
 """How much memory images may take, at once and at a time; it measures and frees nothing."""
 
 import math
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 
@@ -50,3 +51,12 @@ def chunks(images: NDArray[np.generic]) -> Iterator[slice]:
     length = max(1, CHUNK_VALUES // max(1, math.prod(images.shape[1:])))
     for start in range(0, len(images), length):
         yield slice(start, start + length)
+
+
+def release(images: NDArray[np.generic]) -> None:
+    """Give back the memory that a mapped file takes; an array in memory keeps it."""
+    base: object = images
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    if base is not None and hasattr(base, "madvise"):
+        base.madvise(mmap.MADV_DONTNEED)

@@ -20,7 +20,10 @@ MOST_EPOCHS = 5_000
 LEAKY_SLOPE = 0.2
 
 LOSS_NAMES = ("mse", "mae", "bce", "ssim")
-SCHEDULE_NAMES = ("constant", "cosine")
+OPTIMIZER_NAMES = ("adam", "muon")
+SCHEDULE_NAMES = ("constant", "cosine", "linear")
+# Images moved so far that nothing of them is left teach nothing.
+LARGEST_TRANSLATION = SMALLEST_SIDE - 1
 
 # On fewer images than fill so many steps, more epochs are needed before a network shows anything.
 FEWEST_STEPS = 1_000
@@ -33,8 +36,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": "mse",
         "epochs": 20,
         "batch_size": 32,
+        "optimizer": "adam",
         "learning_rate": 1e-3,
         "learning_rate_schedule": "constant",
+        "translation": 0,
         "validation_split": 0.0,
         "patience": None,
         "recompute_statistics": False,
@@ -219,8 +224,11 @@ class TrainingOptions:
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
         epochs: Passes over the training images, from 1 to 5,000.
         batch_size: Images a step.
-        learning_rate: First step size of Adam, above 0.
-        learning_rate_schedule: "constant", or "cosine" (down to 0 at the last step).
+        optimizer: "adam", or "muon" (orthogonalised momentum for kernels, Adam for the rest).
+        learning_rate: First step size, above 0.
+        learning_rate_schedule: "constant", or "cosine" or "linear" (down to 0 at the last step).
+        translation: Largest number of pixels, from 0 to 7, by which an image is moved at random,
+            down or up and right or left, each time it is met.
         validation_split: Fraction of the images held out to validate on, 0 or more, below 1.
         patience: Stop after so many epochs without a lower validation loss; None never stops early.
         recompute_statistics: Recompute the statistics of batch normalization before validating and
@@ -234,8 +242,10 @@ class TrainingOptions:
     loss: str = "mse"
     epochs: int = 20
     batch_size: int = 32
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     learning_rate_schedule: str = "constant"
+    translation: int = 0
     validation_split: float = 0.0
     patience: int | None = None
     recompute_statistics: bool = True
@@ -252,7 +262,9 @@ class TrainingOptions:
             "learning_rate",
             _fraction(self.learning_rate, "learning_rate", 0.0, 1e6, open_low=True),
         )
+        _one_of(self.optimizer, "optimizer", OPTIMIZER_NAMES)
         _one_of(self.learning_rate_schedule, "learning_rate_schedule", SCHEDULE_NAMES)
+        settle("translation", _whole(self.translation, "translation", 0, LARGEST_TRANSLATION))
         settle(
             "validation_split",
             _fraction(self.validation_split, "validation_split", 0.0, 1.0, open_low=False),

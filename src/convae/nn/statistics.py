@@ -23,14 +23,16 @@ class StatisticsRecomputer:
 
     Args:
         model: The result of `convae.nn.build.build_model`.
-        images: uint8, or float32 in [0, 1], `(num_images, height, width, channels)`; at most 2,048
-            of them, evenly spread, are used.
+        images: uint8, or float32 in [0, 1], `(num_images, height, width, channels)`.
+        chosen: Indices of those trained on; at most 2,048 of them, evenly spread, are used.
     """
 
-    def __init__(self, model: keras.Model, images: NDArray[np.generic]) -> None:
+    def __init__(
+        self, model: keras.Model, images: NDArray[np.generic], chosen: NDArray[np.intp]
+    ) -> None:
         self._encoder, self._decoder = model.get_layer("encoder"), model.get_layer("decoder")
-        spread = np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).astype(int)
-        self._images = to_float(images[spread])
+        spread = np.linspace(0, len(chosen) - 1, min(len(chosen), MOST_IMAGES)).astype(int)
+        self._images = to_float(images[chosen[spread]])
         self._stages = {
             part.name: [
                 (layer, keras.Model(part.input, layer.input))

@@ -24,9 +24,14 @@ from convae.nn.build import get_weights, set_weights
 from convae.nn.checkpoint import Checkpoint, incomplete, read_checkpoint, write_checkpoint
 from convae.nn.config import Architecture, TrainingOptions
 from convae.nn.history import EpochRecord
-from convae.nn.losses import LOSSES
+from convae.nn.losses import LOSSES, Loss
+from convae.nn.optimizers import make_optimizer
+from convae.nn.predict import LARGEST_BATCH, predict
 from convae.nn.statistics import StatisticsRecomputer
+from convae.nn.steps import Batches, make_steps
 
+# A call of compiled steps cannot be interrupted.
+LONGEST_CALL_S = 0.5
 CHECKPOINT_INTERVAL_S = 60.0
 # An epoch of few images takes less time than writing it down.
 SHORTEST_INTERVAL_S = 2.0
@@ -56,7 +61,7 @@ def train(
     architecture: Architecture,
     options: TrainingOptions,
     images: Images,
-    validation_images: Images | None = None,
+    held_out: NDArray[np.intp],
     *,
     checkpoint_path: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -71,8 +76,9 @@ def train(
         model: The result of `convae.nn.build.build_model`.
         architecture: Its architecture.
         options: The recipe.
-        images: uint8, or float32 in [0, 1], `(num_images, height, width, channels)`.
-        validation_images: The same, never trained on.
+        images: uint8, or float32 in [0, 1], `(num_images, height, width, channels)`; in memory or
+            mapped from a file, which is read a part at a time.
+        held_out: Indices of the images to validate on, never trained on; may be empty.
         checkpoint_path: Where the state is kept after an epoch (but for those that follow within
             two seconds), every minute, on Ctrl-C and at the end; None keeps none.
         resume: Go on from the file at `checkpoint_path`.
@@ -88,10 +94,15 @@ def train(
         OutputError: The checkpoint cannot be written.
         KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
     """
-    run = _Run(model, architecture, options, len(images), checkpoint_path, fingerprint, observers)
+    chosen = np.delete(np.arange(len(images)), held_out)
+    run = _Run(
+        model, architecture, options, images, chosen, checkpoint_path, fingerprint, observers
+    )
     if resume:
         run.resume()
-    recomputer = StatisticsRecomputer(model, images) if options.recompute_statistics else None
+    recomputer = (
+        StatisticsRecomputer(model, images, chosen) if options.recompute_statistics else None
+    )
 
     def recompute_statistics() -> None:
         if recomputer is not None:
@@ -103,11 +114,11 @@ def train(
         with _interruption() as interrupted:
             while not run.finished():
                 started = time.monotonic()
-                run.finish_steps(images, interrupted)
+                run.finish_steps(interrupted)
                 val_loss = None
-                if validation_images is not None:
+                if len(held_out):
                     recompute_statistics()
-                    val_loss = _validate(model, validation_images, options.batch_size)
+                    val_loss = _validate(model, images, held_out, LOSSES[options.loss])
                 run.finish_epoch(val_loss, time.monotonic() - started)
     finally:
         for observer in observers:
@@ -127,12 +138,13 @@ class _Run:
         model: keras.Model,
         architecture: Architecture,
         options: TrainingOptions,
-        num_images: int,
+        images: Images,
+        chosen: NDArray[np.intp],
         checkpoint_path: str | os.PathLike[str] | None,
         fingerprint: str,
         observers: Sequence[Observer],
     ) -> None:
-        self.num_steps = -(-num_images // options.batch_size)
+        self.num_steps = -(-len(chosen) // options.batch_size)
         self.records: list[EpochRecord] = []
         self.best_weights: Weights | None = None
         self._step = 0
@@ -140,13 +152,16 @@ class _Run:
         self._model = model
         self._architecture = architecture
         self._options = options
-        self._num_images = num_images
+        self._chosen = chosen
         self._path = checkpoint_path
         self._identity = {"fingerprint": fingerprint, "backend": keras.backend.backend()}
         self._observers = observers
-        self._optimizer = _make_optimizer(options, self.num_steps)
+        self._optimizer = make_optimizer(options, self.num_steps)
         self._optimizer.build(model.trainable_variables)
-        model.compile(optimizer=self._optimizer, loss=LOSSES[options.loss])
+        loss = LOSSES[options.loss]
+        model.compile(optimizer=self._optimizer, loss=loss)
+        self._steps = make_steps(model, self._optimizer, loss, images, options.batch_size)
+        self._steps_a_call = 1
         self._kept_at = time.monotonic()
 
     def finished(self) -> bool:
@@ -160,36 +175,65 @@ class _Run:
         losses = {r.val_loss: r.epoch for r in reversed(self.records) if r.val_loss is not None}
         return losses[min(losses)] if losses else 0
 
-    def finish_steps(self, images: Images, interrupted: threading.Event) -> None:
+    def finish_steps(self, interrupted: threading.Event) -> None:
         """The steps of the epoch under way that are still to do."""
-        epoch, batch_size = len(self.records) + 1, self._options.batch_size
-        order = np.random.default_rng([self._options.seed, epoch]).permutation(self._num_images)
-        for step in range(self._step, self.num_steps):
-            chosen = order[step * batch_size : (step + 1) * batch_size]
-            batch = to_float(images[chosen])
-            # Keras averages the loss over the calls since a reset; an epoch's mean is ours to keep.
-            self._model.reset_metrics()
-            loss = float(self._model.train_on_batch(batch, batch))
-            if not math.isfinite(loss):
-                raise ParameterError(
-                    f"Training must keep the loss finite; step {step + 1} of epoch {epoch} gave "
-                    f"{loss}. Lower learning_rate (now {self._options.learning_rate})."
-                )
-            self._loss_sum += loss * len(chosen)
-            self._step = step + 1
-            num_seen = min(self._step * batch_size, self._num_images)
-            for observer in self._observers:
-                observer.step(epoch, self._step, self._loss_sum / num_seen)
+        self._steps.load()
+        for batches in self._batches():
+            started = time.monotonic()
+            losses = self._steps.run(batches)
+            self._adapt(len(batches), time.monotonic() - started)
+            self._note(losses, batches.indices.shape[1])
             if interrupted.is_set():
                 self._keep()
                 raise KeyboardInterrupt
             if time.monotonic() - self._kept_at > CHECKPOINT_INTERVAL_S:
                 self._keep()
+        self._steps.store()
+
+    def _batches(self) -> Iterator[Batches]:
+        """What is left of the epoch under way, in parts of as many steps as a call shall take."""
+        epoch, batch_size = len(self.records) + 1, self._options.batch_size
+        order = np.random.default_rng([self._options.seed, epoch]).permutation(self._chosen)
+        offsets = None
+        if self._options.translation:
+            random = np.random.default_rng([self._options.seed, epoch, 1])
+            most = self._options.translation
+            offsets = random.integers(-most, most + 1, (len(order), 2), dtype=np.int32)
+        num_full = len(order) // batch_size
+        while self._step < self.num_steps:
+            start = self._step * batch_size
+            count = max(1, min(self._steps_a_call, num_full - self._step))
+            # The last batch of an epoch may be smaller than the others.
+            part = slice(start, start + count * batch_size)
+            yield Batches(
+                order[part].reshape(count, -1),
+                None if offsets is None else offsets[part].reshape(count, -1, 2),
+            )
+
+    def _adapt(self, num_steps: int, elapsed_s: float) -> None:
+        """Take so many steps a call that a call is neither long nor, next to its cost, short."""
+        affordable = int(num_steps * LONGEST_CALL_S / max(elapsed_s, 1e-9))
+        most = min(2 * self._steps_a_call, self._steps.most_steps)
+        self._steps_a_call = max(1, min(affordable, most))
+
+    def _note(self, losses: NDArray[np.float32], batch_size: int) -> None:
+        epoch = len(self.records) + 1
+        for loss in losses.tolist():
+            self._step += 1
+            if not math.isfinite(loss):
+                raise ParameterError(
+                    f"Training must keep the loss finite; step {self._step} of epoch {epoch} gave "
+                    f"{loss}. Lower learning_rate (now {self._options.learning_rate})."
+                )
+            self._loss_sum += loss * batch_size
+            num_seen = min(self._step * self._options.batch_size, len(self._chosen))
+            for observer in self._observers:
+                observer.step(epoch, self._step, self._loss_sum / num_seen)
 
     def finish_epoch(self, val_loss: float | None, elapsed_s: float) -> None:
         record = EpochRecord(
             epoch=len(self.records) + 1,
-            loss=self._loss_sum / self._num_images,
+            loss=self._loss_sum / len(self._chosen),
             val_loss=val_loss,
             learning_rate=self._learning_rate(),
             elapsed_s=elapsed_s,
@@ -211,6 +255,8 @@ class _Run:
     def _keep(self) -> None:
         if self._path is None:
             return
+        if self._step:
+            self._steps.store()
         checkpoint = Checkpoint(
             weights=get_weights(self._model),
             optimizer=[keras.ops.convert_to_numpy(v.value) for v in self._optimizer.variables],
@@ -241,20 +287,13 @@ class _Run:
         self._step, self._loss_sum = checkpoint.step, checkpoint.loss_sum
 
 
-def _make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizers.Optimizer:
-    rate: float | keras.optimizers.schedules.LearningRateSchedule = options.learning_rate
-    if options.learning_rate_schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, options.epochs * num_steps)
-    return keras.optimizers.Adam(rate)
-
-
-def _validate(model: keras.Model, images: Images, batch_size: int) -> float:
-    loss_sum = 0.0
-    for start in range(0, len(images), batch_size):
-        batch = to_float(images[start : start + batch_size])
-        model.reset_metrics()
-        loss_sum += float(model.test_on_batch(batch, batch)) * len(batch)
-    return loss_sum / len(images)
+def _validate(model: keras.Model, images: Images, held_out: NDArray[np.intp], loss: Loss) -> float:
+    total = 0.0
+    for start in range(0, len(held_out), LARGEST_BATCH):
+        originals = to_float(images[held_out[start : start + LARGEST_BATCH]])
+        pair = map(keras.ops.convert_to_tensor, (originals, predict(model, originals)))
+        total += float(loss(*pair)) * len(originals)
+    return total / len(held_out)
 
 
 @contextlib.contextmanager

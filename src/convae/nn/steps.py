@@ -1,0 +1,207 @@
+"""Run the steps of a training: many to a compiled call on JAX, one by one on the other backends.
+
+It neither chooses the images of a step nor keeps a history; `convae.nn.train` does.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.images import to_float
+from convae.images.memory import release
+from convae.nn.backend import keras
+from convae.nn.losses import Loss
+from convae.nn.translate import translate
+
+# Images in memory up to here lie on the device whole; of more, or of those in a file, each call
+# takes along what its steps need.
+MOST_RESIDENT_BYTES = 2**30
+MOST_BLOCK_BYTES = 2**25
+MOST_STEPS = 1024
+
+Tree: TypeAlias = Any  # arrays of JAX in tuples and lists, traced ones among them
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The images of some steps.
+
+    Args:
+        indices: Positions among all images, int64 `(num_steps, batch_size)`.
+        offsets: By how many pixels down and to the right each image is moved, int32
+            `(num_steps, batch_size, 2)`; None leaves them where they are.
+    """
+
+    indices: NDArray[np.int64]
+    offsets: NDArray[np.int32] | None
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return len(self.indices)
+
+
+class Steps(Protocol):
+    """Trains a model, which holds the state before `load` and after `store`."""
+
+    most_steps: int
+    """Steps that one call of `run` can take."""
+
+    def load(self) -> None:
+        """Take the state from the model and its optimizer."""
+
+    def run(self, batches: Batches) -> NDArray[np.float32]:
+        """Train on batches of one size, at most `most_steps`; the loss of each step."""
+
+    def store(self) -> None:
+        """Put the state into the model and its optimizer."""
+
+
+def make_steps(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    loss: Loss,
+    images: NDArray[Any],
+    batch_size: int,
+) -> Steps:
+    """The way to train that is fastest on this backend.
+
+    Args:
+        model: The result of `convae.nn.build.build_model`, compiled with `optimizer` and `loss`.
+        optimizer: Built for the trainable variables of `model`.
+        loss: What is minimised.
+        images: All images, uint8 or float32 in [0, 1], `(num_images, height, width, channels)`; in
+            memory or mapped from a file.
+        batch_size: Images a step, at most.
+    """
+    if keras.backend.backend() == "jax":
+        return _CompiledSteps(model, optimizer, loss, images, batch_size)
+    return _SingleSteps(model, images)
+
+
+class _SingleSteps:
+    """Keras's own training step."""
+
+    most_steps = 1
+
+    def __init__(self, model: keras.Model, images: NDArray[Any]) -> None:
+        self._model, self._images = model, images
+
+    def load(self) -> None:
+        pass
+
+    def run(self, batches: Batches) -> NDArray[np.float32]:
+        losses = np.empty(len(batches), np.float32)
+        for step, indices in enumerate(batches.indices):
+            batch = to_float(self._images[indices])
+            if batches.offsets is not None:
+                moved = translate(keras.ops.convert_to_tensor(batch), batches.offsets[step])
+                batch = keras.ops.convert_to_numpy(moved)
+            # Keras averages the loss over the calls since a reset.
+            self._model.reset_metrics()
+            losses[step] = float(self._model.train_on_batch(batch, batch))
+        release(self._images)
+        return losses
+
+    def store(self) -> None:
+        pass
+
+
+class _CompiledSteps:
+    """A loop over steps that XLA compiles as one; gathering the images is part of it."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: Loss,
+        images: NDArray[Any],
+        batch_size: int,
+    ) -> None:
+        import jax
+
+        self._model, self._optimizer, self._loss = model, optimizer, loss
+        self._images, self._batch_size = images, batch_size
+        in_memory = not isinstance(images, np.memmap) and images.nbytes <= MOST_RESIDENT_BYTES
+        self._resident = jax.device_put(images) if in_memory else None
+        bytes_a_step = batch_size * math.prod(images.shape[1:]) * images.itemsize
+        self.most_steps = MOST_STEPS
+        if not in_memory:
+            self.most_steps = max(1, min(MOST_STEPS, MOST_BLOCK_BYTES // bytes_a_step))
+        self._state: Tree = None
+        self._run = jax.jit(self._run_compiled, donate_argnums=0)
+
+    def _variables(self) -> tuple[list[keras.Variable], ...]:
+        model = self._model
+        return (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            self._optimizer.variables,
+        )
+
+    def load(self) -> None:
+        # Copies, since a call of the compiled loop gives up the memory of the state it is given.
+        self._state = tuple(
+            [keras.ops.copy(variable.value) for variable in variables]
+            for variables in self._variables()
+        )
+
+    def store(self) -> None:
+        for variables, values in zip(self._variables(), self._state, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(keras.ops.copy(value))
+
+    def run(self, batches: Batches) -> NDArray[np.float32]:
+        num_steps = len(batches)
+        block, positions = self._resident, batches.indices
+        if block is None:
+            flat = batches.indices.reshape(-1)
+            block = np.zeros(
+                (self.most_steps * self._batch_size, *self._images.shape[1:]), self._images.dtype
+            )
+            block[: len(flat)] = self._images[flat]
+            release(self._images)
+            positions = np.arange(len(flat)).reshape(batches.indices.shape)
+        self._state, losses = self._run(
+            self._state,
+            np.int32(num_steps),
+            block,
+            self._filled(positions),
+            None if batches.offsets is None else self._filled(batches.offsets),
+        )
+        return np.asarray(losses)[:num_steps]
+
+    def _filled(self, values: NDArray[Any]) -> NDArray[np.int32]:
+        """Values of one shape for any number of steps, so that the loop is compiled once."""
+        filled = np.zeros((self.most_steps, *values.shape[1:]), np.int32)
+        filled[: len(values)] = values
+        return filled
+
+    def _run_compiled(
+        self, state: Tree, num_steps: Tree, block: Tree, positions: Tree, offsets: Tree
+    ) -> Tree:
+        import jax
+        import jax.numpy as jnp
+
+        model, optimizer, loss = self._model, self._optimizer, self._loss
+
+        def compute_loss(trainable: Tree, other: Tree, batch: Tree) -> Tree:
+            outputs, other = model.stateless_call(trainable, other, batch, training=True)
+            return loss(batch, outputs), other
+
+        def step(index: Tree, carried: Tree) -> Tree:
+            (trainable, other, moments), losses = carried
+            batch = block[positions[index]]
+            if batch.dtype == jnp.uint8:
+                batch = batch.astype(jnp.float32) / 255
+            if offsets is not None:
+                batch = translate(batch, offsets[index])
+            differentiate = jax.value_and_grad(compute_loss, has_aux=True)
+            (value, other), gradients = differentiate(trainable, other, batch)
+            trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
+            return (trainable, other, moments), losses.at[index].set(value)
+
+        losses = jnp.zeros(self.most_steps, jnp.float32)
+        return jax.lax.fori_loop(0, num_steps, step, (state, losses))

@@ -1,0 +1,44 @@
+import jax
+import numpy as np
+import pytest
+
+from convae import ConvAutoencoder
+from convae.nn import steps
+from convae.nn.optimizers import Muon
+
+RECIPE = {
+    "filters": (3, 4),
+    "latent_dim": 2,
+    "epochs": 2,
+    "batch_size": 8,
+    "optimizer": "muon",
+    "learning_rate": 0.01,
+    "translation": 1,
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_compiled_steps_are_the_steps_that_keras_takes(dtype, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (20, 9, 8, 3), dtype=np.uint8)
+    if dtype == np.float32:
+        images = images / np.float32(255)
+    compiled = ConvAutoencoder(**RECIPE).fit(images)
+
+    def make_single_steps(model, optimizer, loss, images, batch_size):
+        assert isinstance(optimizer, Muon)
+        return steps._SingleSteps(model, images)
+
+    monkeypatch.setattr("convae.nn.train.make_steps", make_single_steps)
+    single = ConvAutoencoder(**RECIPE).fit(images)
+    for one, other in zip(compiled.history_, single.history_, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+    for name, value in compiled.weights_.items():
+        np.testing.assert_allclose(value, single.weights_[name], rtol=2e-3, atol=2e-4, err_msg=name)
+
+
+def test_a_call_gives_up_no_array_that_the_model_still_holds():
+    images = np.zeros((16, 8, 8, 1), np.uint8)
+    model = ConvAutoencoder(**{**RECIPE, "validation_split": 0.5}).fit(images)
+    for variable in model.keras_model.variables:
+        assert isinstance(variable.value, jax.Array)
+        assert not variable.value.is_deleted()
