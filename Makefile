@@ -13,7 +13,7 @@ test: install
 	$(BIN)/python -m pytest
 
 # The other backends, each in an environment of its own.
-BACKEND_TESTS := $(addprefix tests/test_,backends.py build.py estimator.py layers.py losses.py train.py)
+BACKEND_TESTS := $(addprefix tests/test_,backends.py build.py estimator.py layers.py losses.py optimizers.py train.py translate.py)
 
 test-tensorflow: .venv-tensorflow/installed
 	KERAS_BACKEND=tensorflow .venv-tensorflow/bin/python -m pytest $(BACKEND_TESTS)

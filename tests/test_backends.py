@@ -17,7 +17,7 @@ def estimator_with(architecture, weights):
         weights=weights,
         preprocessing={"channel_axis": True},
         data={},
-        training={"options": TrainingOptions().to_json(), "history": []},
+        training={"options": TrainingOptions(epochs=1).to_json(), "history": []},
         versions={},
     )
     return ConvAutoencoder.from_contents(contents)

@@ -123,7 +123,7 @@ def test_without_a_verb_there_is_help_and_code_2():
         (("train", "digits", "--fit", "squeeze"), "'squeeze' is not one of"),
         (("train", "digits", "--channels", "2"), "'2' is not one of"),
         (("train", "digits", "--epochs", "many"), "'many' is not a valid integer"),
-        (("train", "digits", "--preset", "best"), "'best' is not"),
+        (("train", "digits", "--preset", "worst"), "'worst' is not"),
         (("train", "digits", "--loss", "l3"), "'l3' is not one of"),
         (("reconstruct", "model", "digits", "--count", "0"), "0 is not in the range"),
         (("info", "--colour"), "No such option '--colour'"),
@@ -601,7 +601,7 @@ def test_demo_without_mnist_says_so_in_one_line_and_uses_the_digits(
     options = one_object(command("info", report["files"]["model"], "--json"))["training"]["options"]
     assert options == {
         name: value
-        for name, value in {**PRESETS["reference"], "epochs": 1, "seed": 0}.items()
+        for name, value in {**PRESETS["fast"], "epochs": 1, "seed": 0}.items()
         if name not in ("filters", "latent_dim")
     }
 

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convae import ConvAutoencoder
 from convae.errors import ParameterError
 from convae.nn.config import (
     LOSS_NAMES,
@@ -11,6 +12,18 @@ from convae.nn.config import (
     TrainingOptions,
     enough_epochs,
 )
+
+FAST = TrainingOptions(epochs=1)
+
+
+def test_the_preset_fast_is_what_a_plain_autoencoder_does():
+    defaults = ConvAutoencoder().get_params()
+    assert defaults.pop("seed") == 0
+    assert defaults == PRESETS["fast"]
+    options = {**FAST.to_json(), "epochs": None}
+    assert {name: defaults[name] for name in options if name != "seed"} == {
+        name: value for name, value in options.items() if name != "seed"
+    }
 
 
 def test_the_reference_preset_never_changes():
@@ -97,6 +110,8 @@ def test_filters_in_json_must_be_a_list():
         ({"learning_rate": 0}, "learning_rate must be above 0.0 and below 1000000.0; received 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0.0"),
         ({"learning_rate": "fast"}, "learning_rate must be a number; received 'fast'."),
+        ({"optimizer": "sgd"}, "optimizer must be one of adam, muon; received 'sgd'."),
+        ({"translation": 8}, "translation must be from 0 to 7; received 8."),
         ({"learning_rate_schedule": "step"}, "learning_rate_schedule must be one of constant, cos"),
         ({"validation_split": 1}, "validation_split must be at least 0.0 and below 1.0; received"),
         ({"patience": 3}, "patience needs validation images; received patience=3 with"),
@@ -107,13 +122,24 @@ def test_filters_in_json_must_be_a_list():
 )
 def test_options_outside_their_bounds_are_refused(changes, message):
     with pytest.raises(ParameterError) as refusal:
-        TrainingOptions(**changes)
+        TrainingOptions(**{"epochs": 1, **changes})
     assert str(refusal.value).startswith(message)
+
+
+def test_options_survive_json():
+    options = TrainingOptions(epochs=3, translation=1, seed=2**40)
+    assert TrainingOptions.from_json(options.to_json()) == options
+
+
+@pytest.mark.parametrize("document", [None, {}, {"epochs": 3}, {**FAST.to_json(), "more": 1}])
+def test_json_that_is_no_options_is_refused(document):
+    with pytest.raises(ParameterError, match="Training options must have the keys"):
+        TrainingOptions.from_json(document)
 
 
 @pytest.mark.parametrize(
     ("num_images", "batch_size", "epochs"),
-    [(1, 32, 1000), (32, 32, 1000), (33, 32, 500), (1600, 32, 20), (60_000, 32, 20), (64, 1, 20)],
+    [(1, 32, 1000), (32, 32, 1000), (33, 32, 500), (1600, 32, 20), (60_000, 32, 5), (64, 1, 16)],
 )
 def test_few_images_are_seen_more_often(num_images, batch_size, epochs):
     assert enough_epochs(num_images, batch_size) == epochs

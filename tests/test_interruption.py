@@ -24,7 +24,10 @@ TIMEOUT_S = 120
 # Who is stopped in the midst must not leave half an entry in the cache that the tests share.
 NO_CACHE = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 # A hundred steps an epoch: enough to be interrupted in the midst of one.
-RECIPE = ("--filters", "4", "--latent-dim", "3", "--batch-size", "4")
+RECIPE = (
+    *("--filters", "4", "--latent-dim", "3", "--batch-size", "4", "--optimizer", "adam"),
+    *("--learning-rate", "0.001", "--learning-rate-schedule", "constant"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +170,7 @@ def test_ctrl_c_in_demo_names_a_command_that_goes_on(command, tmp_path, monkeypa
     done = command("demo", "--out", out)
     assert (done.code, done.out) == (130, "")
     assert done.err.splitlines()[-1].endswith(
-        f"Go on with convae train mnist --epochs 3 --out '{out}' --resume."
+        f"Go on with convae train mnist --epochs 2 --out '{out}' --resume."
     )
 
 
@@ -251,6 +254,7 @@ def test_early_stopping_counts_the_epochs_before_the_interruption(command, data,
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("convae.progress.TrainingProgress", PressCtrlC)
+        patch.setattr("convae.nn.train.LONGEST_CALL_S", 0.0)  # a step a call
         assert command(*arguments, "--out", tmp_path / "broken").code == 130
     _, document = read_tensors(tmp_path / "broken" / CHECKPOINT)
     assert (len(document["records"]), document["step"]) == (num_epochs - 1, 3)

@@ -19,6 +19,7 @@ RECIPE = {
     "epochs": 3,
     "batch_size": 16,
     "validation_split": 0.2,
+    "optimizer": "adam",
     "learning_rate": 0.01,
     "learning_rate_schedule": "cosine",
 }
@@ -283,7 +284,7 @@ def test_a_checkpoint_with_a_part_missing_or_wrong_is_refused(images, checkpoint
 
 def test_a_checkpoint_is_read_as_it_was_written(checkpoint, images, tmp_path):
     model = ConvAutoencoder(**{**RECIPE, "epochs": 1}).fit(images)
-    options = model._training_options()
+    options = model._options
     identity = read_tensors(checkpoint)[1]["identity"]
     read = read_checkpoint(checkpoint, model.architecture_, options, identity)
     write_checkpoint(tmp_path / "again", model.architecture_, options, identity, read)

@@ -34,12 +34,12 @@ from convae.console import (
 from convae.errors import ConvaeError, DataUnavailableError, OutputError
 from convae.nn.config import (
     LOSS_NAMES,
+    OPTIMIZER_NAMES,
     PRESETS,
     SCHEDULE_NAMES,
     SMALLEST_SIDE,
     Architecture,
     TrainingOptions,
-    enough_epochs,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 
     from convae.datasets import Dataset
 
-DEMO_EPOCHS = 3
+DEFAULT_PRESET = "fast"
+DEMO_EPOCHS = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,8 +88,10 @@ def commands() -> None:
     """One small convolutional autoencoder, trained from a plain set of images, in one safe file."""
 
 
-@commands.command(epilog=examples("convae demo", "convae demo --epochs 20 --out demo"))
-@click.option("--epochs", type=int, help="Default: 3 on MNIST, 20 on the embedded digits.")
+@commands.command(epilog=examples("convae demo", "convae demo --epochs 5 --out demo"))
+@click.option(
+    "--epochs", type=int, help="Default: 2 on MNIST; on the embedded digits, those of `train`."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -104,10 +107,11 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
     """
     from convae.datasets import load_dataset
 
-    _check_recipe("reference", {} if epochs is None else {"epochs": epochs})
+    changes = {} if epochs is None else {"epochs": epochs}
+    _check_recipe(changes)
     try:
         dataset = load_dataset("mnist")
-        short = DEMO_EPOCHS
+        changes = {"epochs": DEMO_EPOCHS, **changes}
     except DataUnavailableError:
         click.echo(
             "MNIST is not on this machine and cannot be downloaded now: training on the 1,797 "
@@ -115,18 +119,10 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
             err=True,
         )
         dataset = load_dataset("digits")
-        short = PRESETS["reference"]["epochs"]
     report_dataset(dataset)
-    epochs = short if epochs is None else epochs
-    again = ("convae", "train", dataset.name, "--epochs", str(epochs), "--out", str(out))
-    _train(
-        dataset,
-        "reference",
-        {"epochs": epochs},
-        out,
-        again=f"{shlex.join(again)} --resume",
-        as_json=as_json,
-    )
+    options = [word for name, value in changes.items() for word in (f"--{name}", str(value))]
+    again = shlex.join(("convae", "train", dataset.name, *options, "--out", str(out), "--resume"))
+    _train(dataset, DEFAULT_PRESET, changes, out, again=again, as_json=as_json)
 
 
 @commands.command(
@@ -147,8 +143,9 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
-    help="A recipe by name; the options below change it. Default: the parameters of "
-    "ConvAutoencoder, which suit small folders too.",
+    default=DEFAULT_PRESET,
+    show_default=True,
+    help="A recipe by name; the options below change it.",
 )
 @click.option("--filters", help="Filters of each stage, as in 32,64.")
 @click.option("--latent-dim", type=int, help="Numbers an image is described by.")
@@ -156,12 +153,16 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option(
     "--epochs",
     type=int,
-    help="Passes over the images. Default: the preset's; without one 20, or as many as make 1,000 "
+    help="Passes over the images. Default: the preset's; of `fast` 5, or as many as make 1,000 "
     "steps.",
 )
 @click.option("--batch-size", type=int, help="Images a step.")
-@click.option("--learning-rate", type=float, help="First step size of Adam.")
+@click.option("--optimizer", type=click.Choice(OPTIMIZER_NAMES), help="How a step is made.")
+@click.option("--learning-rate", type=float, help="First step size.")
 @click.option("--learning-rate-schedule", type=click.Choice(SCHEDULE_NAMES), help="How it falls.")
+@click.option(
+    "--translation", type=int, help="Move each image at random, by at most so many pixels."
+)
 @click.option("--validation-split", type=float, help="Fraction of the images to validate on.")
 @click.option("--patience", type=int, help="Stop after so many epochs that do not improve.")
 @click.option(
@@ -190,7 +191,7 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 def train(
     data: str,
     out: Path,
-    preset: str | None,
+    preset: str,
     size: str | None,
     channels: str | None,
     fit: str,
@@ -212,7 +213,7 @@ def train(
     if "filters" in changes:
         changes["filters"] = parse_numbers(changes["filters"], "--filters", ",", "32,64")
     shape = None if size is None else parse_numbers(size, "--size", "x", "64x48")
-    _check_recipe(preset, changes)
+    _check_recipe({**PRESETS[preset], **changes})
     check_folder(out, overwrite=overwrite, resume=resume)
     dataset = load(
         data,
@@ -221,9 +222,6 @@ def train(
         fit,
         strict,
     )
-    if preset is None and "epochs" not in changes:
-        batch_size = changes.get("batch_size", TrainingOptions().batch_size)
-        changes["epochs"] = enough_epochs(len(dataset.train), batch_size)
     _train(
         dataset,
         preset,
@@ -236,22 +234,19 @@ def train(
     )
 
 
-def _recipe(preset: str | None, changes: dict[str, Any]) -> dict[str, Any]:
-    """The parameters that a preset and the options beside it give."""
-    return {**(PRESETS[preset] if preset else {}), **changes}
-
-
-def _check_recipe(preset: str | None, changes: dict[str, Any]) -> None:
+def _check_recipe(recipe: dict[str, Any]) -> None:
     """Refuse a bad option before anything is read."""
-    recipe = _recipe(preset, changes)
+    recipe = dict(recipe)
     shape = {name: recipe.pop(name) for name in ("filters", "latent_dim") if name in recipe}
     Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, **shape)
+    if recipe.get("epochs") is None:
+        recipe["epochs"] = 1
     TrainingOptions(**recipe)
 
 
 def _train(
     dataset: "Dataset",
-    preset: str | None,
+    preset: str,
     changes: dict[str, Any],
     out: Path,
     *,
@@ -273,7 +268,7 @@ def _train(
         observers.append(TensorBoardLog(tensorboard))
     # Last: nothing that can fail starts after a bar.
     observers.append(TrainingProgress())
-    model = ConvAutoencoder(**_recipe(preset, changes))
+    model = ConvAutoencoder.from_preset(preset, **changes)
     checkpoint = prepare_folder(out) / CHECKPOINT
     before = None if resume else _stamp(checkpoint)
     try:

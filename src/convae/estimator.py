@@ -20,7 +20,7 @@ from convae.images import as_images, to_float
 from convae.images.memory import chunks
 from convae.metrics import squared_errors
 from convae.modelfile import ModelContents, read_model, write_model
-from convae.nn.config import PRESETS, Architecture, TrainingOptions
+from convae.nn.config import PRESETS, Architecture, TrainingOptions, enough_epochs
 from convae.nn.history import records_from_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         filters: Filters of each stage of the encoder; each stage halves the image.
         latent_dim: Length of the latent vector.
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
-        epochs: Passes over the training images.
+        epochs: Passes over the training images; None takes 5, or as many more as make 1,000 steps.
         batch_size: Images a step.
         optimizer: "adam", or "muon" (orthogonalised momentum for kernels, Adam for the rest).
         learning_rate: First step size.
@@ -82,11 +82,11 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         latent_dim: int = 16,
         *,
         loss: str = "mse",
-        epochs: int = 20,
+        epochs: int | None = None,
         batch_size: int = 32,
-        optimizer: str = "adam",
-        learning_rate: float = 1e-3,
-        learning_rate_schedule: str = "constant",
+        optimizer: str = "muon",
+        learning_rate: float = 0.012,
+        learning_rate_schedule: str = "linear",
         translation: int = 0,
         validation_split: float = 0.0,
         patience: int | None = None,
@@ -178,8 +178,8 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
             KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
         """
-        options = self._training_options()
         images = as_images(X)
+        options = self._training_options(len(images))
         height, width, channels = images.shape[1:]
         architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
         held_out = _held_out(len(images), options)
@@ -201,6 +201,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         )
         self.architecture_ = architecture
         self.history_ = [record.to_json() for record in records]
+        self._options = options
         self.data_ = data
         self.validation_indices_ = held_out
         self._channel_axis = np.asarray(X).ndim == 4
@@ -335,7 +336,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             weights=self.weights_,
             preprocessing={"channel_axis": self._channel_axis},
             data=self.data_,
-            training={"options": self._training_options().to_json(), "history": history},
+            training={"options": self._options.to_json(), "history": history},
             versions=self._versions,
         )
         write_model(path, contents)
@@ -358,7 +359,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         architecture = contents.architecture
         try:
-            options = TrainingOptions(**contents.training["options"])
+            options = TrainingOptions.from_json(contents.training["options"])
             records = records_from_json(contents.training["history"])
         except (ParameterError, KeyError, TypeError) as error:
             raise ModelFileError(
@@ -371,6 +372,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         )
         model.architecture_ = architecture
         model.history_ = [record.to_json() for record in records]
+        model._options = options
         model.data_ = contents.data
         model._channel_axis = contents.preprocessing["channel_axis"]
         model._versions = contents.versions
@@ -397,9 +399,13 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         # scikit-learn names the columns of `transform` after it.
         return self.architecture_.latent_dim
 
-    def _training_options(self) -> TrainingOptions:
+    def _training_options(self, num_images: int) -> TrainingOptions:
         names = TrainingOptions.__dataclass_fields__
-        return TrainingOptions(**{name: getattr(self, name) for name in names})
+        values = {name: getattr(self, name) for name in names}
+        if self.epochs is None:
+            checked = TrainingOptions(**{**values, "epochs": 1})
+            values["epochs"] = enough_epochs(num_images, checked.batch_size)
+        return TrainingOptions(**values)
 
     def _checked(self, X: ArrayLike) -> Images:
         images = as_images(X)

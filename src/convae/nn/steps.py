@@ -97,7 +97,7 @@ class _SingleSteps:
         for step, indices in enumerate(batches.indices):
             batch = to_float(self._images[indices])
             if batches.offsets is not None:
-                moved = translate(keras.ops.convert_to_tensor(batch), batches.offsets[step])
+                moved = translate(*map(keras.ops.convert_to_tensor, (batch, batches.offsets[step])))
                 batch = keras.ops.convert_to_numpy(moved)
             # Keras averages the loss over the calls since a reset.
             self._model.reset_metrics()
