@@ -1,13 +1,15 @@
 import os
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
-from convae.errors import DataError, ImageError, ParameterError
+from convae.errors import DataError, ImageError, OutputError, ParameterError
 from convae.images import fit_size, memory, read_images, to_float, write_image
 
 
@@ -27,6 +29,10 @@ def folder(root, **pictures):
     for name, image in pictures.items():
         write_image(root / f"{name}.png", image)
     return root
+
+
+def names_in(root):
+    return sorted(path.name for path in root.iterdir())
 
 
 def test_pictures_of_one_size_come_back_as_they_are_sorted_by_path(tmp_path):
@@ -258,10 +264,111 @@ def test_too_many_images_for_the_memory_are_refused_before_decoding(tmp_path, mo
     folder(tmp_path, a=grey(8, 8), b=colour(8, 8))
     monkeypatch.setattr(memory, "memory_limit", lambda: 2 * 8 * 8 * 3)
     assert read_images(tmp_path).images.shape == (2, 8, 8, 3)
-    with pytest.raises(
-        DataError, match=r"half of this machine's memory.*2 images of 9 x 8.*smaller"
-    ):
+    text = (
+        r"half of this machine's memory.*2 images of 9 x 8.*smaller size or fewer.*pass store \(-"
+    )
+    with pytest.raises(DataError, match=text):
         read_images(tmp_path, size=(9, 8))
+
+
+def test_a_store_holds_the_images_instead_of_memory(tmp_path, monkeypatch):
+    folder(tmp_path / "a", **{f"{k}": grey(8 + k, 9, k) for k in range(20)})
+    (tmp_path / "a" / "7.png").write_bytes(b"broken")
+    expected = read_images(tmp_path / "a", channels=3)
+    monkeypatch.setattr(memory, "memory_limit", lambda: 0)
+    steps = []
+    found = read_images(
+        tmp_path / "a",
+        channels=3,
+        store=str(tmp_path / "b" / "images.npy"),
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert isinstance(found.images, np.memmap)
+    assert not found.images.flags.writeable
+    for images in (found.images, np.load(tmp_path / "b" / "images.npy")):
+        assert images.dtype == np.uint8
+        assert np.array_equal(images, expected.images)
+    for name in ("paths", "skipped", "positions", "num_resized"):
+        assert getattr(found, name) == getattr(expected, name)
+    assert steps == [(done, 40) for done in range(1, 41)]
+    assert names_in(tmp_path / "b") == ["images.npy"]
+
+
+def test_a_store_takes_8_and_16_bits_together(tmp_path):
+    folder(tmp_path, a=grey(8, 8, 51))
+    tifffile.imwrite(tmp_path / "b.tif", np.full((8, 8), 13107, np.uint16))
+    images = read_images(tmp_path, store=tmp_path / "images.npy").images
+    assert images.dtype == np.float32
+    assert np.allclose(images, 0.2)
+
+
+def test_a_store_may_lie_in_the_folder_and_is_replaced_the_next_time(tmp_path):
+    folder(tmp_path, a=grey(8, 8, 1))
+    first = read_images(tmp_path, store=tmp_path / "images.npy")
+    folder(tmp_path, b=grey(8, 8, 2))
+    second = read_images(tmp_path, store=tmp_path / "images.npy")
+    assert (first.paths, second.paths) == (("a.png",), ("a.png", "b.png"))
+    assert first.images[:, 0, 0, 0].tolist() == [1]
+    assert second.images[:, 0, 0, 0].tolist() == [1, 2]
+    assert names_in(tmp_path) == ["a.png", "b.png", "images.npy"]
+
+
+@pytest.mark.parametrize("step", [1, 3, 4])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_an_interruption_leaves_no_store(tmp_path, step, error):
+    folder(tmp_path, a=grey(8, 8), b=grey(8, 8))
+
+    def interrupt(done, _):
+        if done == step:
+            raise error
+
+    with pytest.raises(error):
+        read_images(tmp_path, store=tmp_path / "images.npy", progress=interrupt)
+    assert names_in(tmp_path) == ["a.png", "b.png"]
+
+
+def test_a_full_disk_and_a_bad_picture_leave_no_store(tmp_path, full_disk):
+    folder(tmp_path, a=grey(100, 100), b=grey(100, 100), c=grey(100, 100))
+    with full_disk(15_000), pytest.raises(OutputError, match="gave 'File too large'"):
+        read_images(tmp_path, store=tmp_path / "images.npy")
+    (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:45])
+    with pytest.raises(ImageError, match=r"decoding b\.png gave"):
+        read_images(tmp_path, store=tmp_path / "images.npy", strict=True)
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:45])
+    with pytest.raises(
+        DataError, match=r"has 3 and none is\. The first, a\.png: A picture must be"
+    ):
+        read_images(tmp_path, store=tmp_path / "images.npy")
+    assert names_in(tmp_path) == ["a.png", "b.png", "c.png"]
+
+
+def test_a_store_that_the_disk_has_no_room_for_is_refused_before_decoding(tmp_path, monkeypatch):
+    folder(tmp_path, a=grey(8, 8), b=grey(8, 8))
+    asked = []
+
+    def usage(path):
+        asked.append(path)
+        return SimpleNamespace(free=2 * 8 * 8)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    store = tmp_path / "new" / "folder" / "images.npy"
+    with pytest.raises(
+        OutputError,
+        match=rf"free disk space; 2 images of 8 x 9 from .* would take 0\.0 GiB, and {tmp_path} "
+        r"has 0\.0 GiB free\. Make room there, choose another path, or a smaller size\.",
+    ):
+        read_images(tmp_path, size=(8, 9), store=store)
+    assert asked == [str(tmp_path)]
+    assert names_in(tmp_path) == ["a.png", "b.png"]
+    assert read_images(tmp_path, store=store).images.shape == (2, 8, 8, 1)
+
+
+def test_a_store_of_another_kind_is_refused_before_anything_is_read(tmp_path):
+    np.save(tmp_path / "labels.npy", np.arange(3))
+    for store, error in (("images.png", ParameterError), (tmp_path / "labels.npy", OutputError)):
+        with pytest.raises(error, match=r"Images are stored"):
+            read_images(tmp_path / "missing", store=store)
 
 
 def test_the_memory_limit_is_stated_even_where_the_system_does_not_tell(monkeypatch):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from convae.errors import DataError
 from convae.files import printable
 from convae.images.memory import check_memory
+from convae.images.store import map_array, unreadable
 
 # Names of one thing, as Keras, MedMNIST and plain users write them.
 TRAIN_KEYS = ("x_train", "train_images", "images")
@@ -28,7 +29,10 @@ IDX_UINT8 = 0x08
 # The most that deflate can shrink anything (zlib's technical details).
 LARGEST_DEFLATE_RATIO = 1032
 
-SPLIT = "Split the file into smaller ones."
+# Training is a little faster on images in memory, and these fit into that of any machine.
+MOST_READ_BYTES = 2**28
+
+SAVE_PLAINLY = "Save the images alone with numpy.save: a .npy file is not read at once."
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +53,13 @@ class Arrays:
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """Open a .npy file as a memory map: only the parts that are used are read.
+    """Read a .npy file, or map a large one, of which only the parts that are used are read.
 
     Raises:
         DataError: It is no .npy file, holds Python objects, or is shorter than it says.
     """
-    try:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # a hostile header can make the parser raise anything
-        raise _unreadable(path, "a .npy file with one numeric array", error) from error
-    return array
+    mapped = map_array(path)
+    return mapped if mapped.nbytes > MOST_READ_BYTES else np.array(mapped, order="C")
 
 
 def read_npz(path: Path) -> Arrays:
@@ -76,14 +77,14 @@ def read_npz(path: Path) -> Arrays:
         names = _npz_names(list(sizes), path)
         # zipfile never unpacks more of an entry than the size it states.
         num_bytes = sum(sizes[name] for name in names if name)
-        check_memory((num_bytes,), np.uint8, printable(path), SPLIT)
+        check_memory((num_bytes,), np.uint8, printable(path), SAVE_PLAINLY)
         with np.load(path, allow_pickle=False) as stored:
             first, *rest = names
             return Arrays(stored[first], *(stored[name] if name else None for name in rest))
     except DataError:
         raise
     except Exception as error:  # as above, and the errors of zip
-        raise _unreadable(path, "a .npz file of numeric arrays", error) from error
+        raise unreadable(path, "a .npz file of numeric arrays", error) from error
 
 
 def _npz_names(found: Sequence[str], path: Path) -> list[str | None]:
@@ -115,7 +116,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         with path.open("rb") as stream:
             return _read_idx(stream, path, path.stat().st_size)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise _unreadable(path, "an IDX file of unsigned bytes", error) from error
+        raise unreadable(path, "an IDX file of unsigned bytes", error) from error
 
 
 def _read_idx(stream: BinaryIO | gzip.GzipFile, path: Path, most: int) -> NDArray[np.uint8]:
@@ -129,7 +130,7 @@ def _read_idx(stream: BinaryIO | gzip.GzipFile, path: Path, most: int) -> NDArra
     promised = math.prod(shape)
     if promised > most:
         raise ValueError(f"its header promises {promised:,} bytes, which it cannot hold")
-    check_memory(shape, np.uint8, printable(path), SPLIT)
+    check_memory(shape, np.uint8, printable(path), SAVE_PLAINLY)
     # One byte more than promised tells whether the file ends where it should.
     data = stream.read(promised + 1)
     if len(data) != promised:
@@ -155,11 +156,3 @@ def read_idx_folder(folder: Path) -> Arrays | None:
     if first is None:
         return None
     return Arrays(read_idx(first), *(read_idx(path) if path else None for path in rest))
-
-
-def _unreadable(path: Path, rule: str, error: Exception) -> DataError:
-    reason = getattr(error, "strerror", None) or error
-    return DataError(
-        f"{printable(path)} must be {rule}; reading it gave '{reason}'. "
-        f"Copy or download it again, or save it again."
-    )

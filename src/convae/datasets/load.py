@@ -3,9 +3,10 @@
 import dataclasses
 import difflib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,17 @@ from convae.datasets.arrays import (
     read_npy,
     read_npz,
 )
+from convae.datasets.fit import check_images, count_resized, fit_images, wanted_shape
 from convae.datasets.mnist import load_mnist
-from convae.datasets.parquet import read_parquet
-from convae.errors import DataError, ImageError
+from convae.datasets.parquet import Shards, find_shards, read_parquet
+from convae.errors import DataError, ParameterError
 from convae.files import printable
-from convae.images.contract import as_images
 from convae.images.folders import read_paths
-from convae.images.gather import FolderImages, PictureSettings, Progress
-from convae.images.memory import check_memory
-from convae.images.resize import Fit, Size, check_size, fit_channels, fit_size
+from convae.images.gather import FolderImages, PictureSettings, Progress, Skipped
+from convae.images.resize import Fit, Size
+from convae.images.store import StorePath
+
+Labelled: TypeAlias = tuple[FolderImages, NDArray[Any] | None]
 
 NAMES = ("digits", "mnist")
 
@@ -44,7 +47,8 @@ class Dataset:
 
     Args:
         name: The name or the path it was loaded by.
-        train: Images of the contract of `convae.images`.
+        train: Images of the contract of `convae.images`; a memory map that cannot be written to
+            when they come from a large .npy file or are kept in a store.
         test: The same, or None when the source has no split.
         train_labels: One for each training image, shape (num_images,), or None.
         test_labels: One for each test image, shape (num_images,), or None.
@@ -75,11 +79,22 @@ def load_dataset(
     fit: Fit = "pad",
     strict: bool = False,
     progress: Progress | None = None,
+    store: StorePath | None = None,
 ) -> Dataset:
     """Load `mnist`, `digits`, a folder of pictures, or a .npz, .npy, IDX, .parquet or picture file.
 
     A folder that holds the subfolders `train` and `test` gives both parts, and nothing beside
     them is read. A name wins over a file of the same name; write `./mnist` for the file.
+
+    A folder may hold Parquet files instead of pictures, in one folder or several: they are joined
+    in the order of their paths. Where a file or a folder begins with the name of a split, as in
+    `train-00000-of-00002.parquet` or `test/0000.parquet`, those of `train` and `test` give the two
+    parts; `source` names what is left out. Pictures and Parquet files in one folder are refused.
+
+    A .npy file of more than 256 MiB is mapped and not read, so it may be larger than the memory.
+    For everything else there is `store`: the training images, at the wanted size, are written to
+    that .npy file, once, and used from there. A test part stays in memory; a large one can be
+    loaded on its own. The file holds the images alone, without labels and names.
 
     Args:
         name_or_path: A known name, or a path.
@@ -90,14 +105,17 @@ def load_dataset(
         strict: Refuse the first picture that cannot be used, instead of skipping it.
         progress: Called with the steps done and all steps while pictures are read; a picture
             takes two steps.
+        store: The .npy file to keep the training images in, instead of memory. It appears when
+            complete; a file of images that is there is replaced, anything else is refused.
 
     Raises:
-        DataError: There is no such name or path, or it cannot be read.
+        DataError: There is no such name or path, it cannot be read, or needs too much memory.
         ImageError: What was read breaks the image contract.
         MissingExtraError: A Parquet file, and pyarrow is not installed.
         ParameterError: A setting is outside its range.
+        OutputError: The store cannot be written, for want of room for one.
     """
-    settings = PictureSettings(size, channels, fit, strict, progress)
+    settings = PictureSettings(size, channels, fit, strict, progress, store)
     name = os.fspath(name_or_path)
     if name == "mnist":
         return _from_arrays(name, *load_mnist(), settings)
@@ -106,14 +124,24 @@ def load_dataset(
         return _from_arrays(name, _digits(), source, settings)
     path = Path(name)
     _check_exists(path, name)
+    if store is not None and os.path.exists(store) and path.samefile(store):  # noqa: PTH110
+        raise ParameterError(
+            f"The store must be another file than the data; received {printable(path)} for both. "
+            f"Leave it out, since a .npy file is used in place, or pass another path."
+        )
     arrays = _read_arrays(path)
     if arrays is not None:
         return _from_arrays(name, arrays, printable(path), settings)
-    if path.suffix.lower() == ".parquet":
-        return _from_pictures(name, *read_parquet(path, settings))
-    if (path / "train").is_dir() and (path / "test").is_dir():
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        pictures = read_parquet([("", path)], printable(path), settings)
+        return _from_pictures(name, printable(name), pictures)
+    split = (path / "train").is_dir() and (path / "test").is_dir()
+    shards = find_shards(path, within=("train/", "test/") if split else ("",))
+    if shards is not None:
+        return _from_shards(name, path, shards, settings)
+    if split:
         return _from_split(name, path, settings)
-    return _from_pictures(name, read_paths(path, settings), None)
+    return _from_pictures(name, printable(name), (read_paths(path, settings), None))
 
 
 def _check_exists(path: Path, name: str) -> None:
@@ -166,48 +194,25 @@ def _digits() -> Arrays:
 
 
 def _from_arrays(name: str, arrays: Arrays, source: str, settings: PictureSettings) -> Dataset:
-    train, num_resized = _fitted(arrays.train, source, settings)
-    test = None
+    in_memory = dataclasses.replace(settings, store=None)
+    train = check_images(arrays.train, source, settings)
+    train_labels = _labels(arrays.train_labels, train, source)
+    num_resized = count_resized(train, settings)
+    test = test_labels = None
     if arrays.test is not None:
-        test, more = _fitted(arrays.test, source, settings)
-        num_resized += more
-        if test.shape[1:] != train.shape[1:]:
+        test = check_images(arrays.test, source, in_memory)
+        test_labels = _labels(arrays.test_labels, test, source)
+        num_resized += count_resized(test, settings)
+        shapes = wanted_shape(train, settings), wanted_shape(test, settings)
+        if shapes[0] != shapes[1]:
             raise DataError(
                 f"Training and test images must have the same height, width and channels; "
-                f"{source} has {train.shape[1:]} and {test.shape[1:]}. "
+                f"{source} has {shapes[0]} and {shapes[1]}. "
                 f"Pass size and channels to bring them together."
             )
-    return Dataset(
-        name=name,
-        train=train,
-        test=test,
-        train_labels=_labels(arrays.train_labels, train, source),
-        test_labels=None if test is None else _labels(arrays.test_labels, test, source),
-        source=source,
-        num_resized=num_resized,
-    )
-
-
-def _fitted(
-    array: NDArray[Any], source: str, settings: PictureSettings
-) -> tuple[NDArray[Any], int]:
-    """Checked images, at the wanted size and channels, and how many changed their size."""
-    try:
-        images = as_images(array)
-    except ImageError as error:
-        raise ImageError(f"{source}: {error}") from error
-    count, *received = images.shape
-    height, width = received[:2] if settings.size is None else check_size(settings.size)
-    depth = settings.channels or received[2]
-    if [height, width, depth] == received:
-        return images, 0
-    shape = (count, height, width, depth)
-    what = f"{count:,} images of {height} x {width} from {source}"
-    check_memory(shape, images.dtype, what, "Choose a smaller size.")
-    result = np.empty(shape, images.dtype)
-    for position, image in enumerate(images):
-        result[position] = fit_channels(fit_size(image, height, width, settings.fit), depth)
-    return result, 0 if [height, width] == received[:2] else count
+        test = fit_images(test, source, in_memory)
+    train = fit_images(train, source, settings)
+    return Dataset(name, train, test, train_labels, test_labels, source, num_resized)
 
 
 def _labels(labels: NDArray[Any] | None, images: NDArray[Any], source: str) -> NDArray[Any] | None:
@@ -223,38 +228,55 @@ def _labels(labels: NDArray[Any] | None, images: NDArray[Any], source: str) -> N
     return labels
 
 
-def _from_pictures(name: str, pictures: FolderImages, labels: NDArray[Any] | None) -> Dataset:
+def _from_split(name: str, path: Path, settings: PictureSettings) -> Dataset:
+    train = read_paths(path / "train", settings)
+    test = read_paths(path / "test", _like(train, settings))
+
+    def under(folder: str, pictures: FolderImages) -> FolderImages:
+        return dataclasses.replace(
+            pictures,
+            paths=tuple(f"{folder}/{path}" for path in pictures.paths),
+            skipped=tuple((f"{folder}/{path}", reason) for path, reason in pictures.skipped),
+        )
+
+    source = f"{printable(path)}, its folders train and test"
+    return _from_pictures(name, source, (under("train", train), None), (under("test", test), None))
+
+
+def _from_shards(name: str, path: Path, shards: Shards, settings: PictureSettings) -> Dataset:
+    def read(shards: Sequence[str], settings: PictureSettings, unread: Skipped) -> Labelled:
+        where = f"{printable(path)} (Parquet files: {len(shards):,})"
+        rows = [(f"{shard} ", path / shard) for shard in shards]
+        return read_parquet(rows, where, settings, unread)
+
+    train = read(shards.train, settings, shards.unread)
+    test = read(shards.test, _like(train[0], settings), ()) if shards.test else None
+    source = f"{printable(path)}, Parquet files: {len(shards.train) + len(shards.test):,}"
+    if shards.left_out:
+        source += f"; left out: {', '.join(shards.left_out)}"
+    return _from_pictures(name, source, train, test)
+
+
+def _like(train: FolderImages, settings: PictureSettings) -> PictureSettings:
+    """The settings for the test images that belong to these training images."""
+    _, height, width, depth = train.images.shape
+    return dataclasses.replace(settings, size=(height, width), channels=depth, store=None)
+
+
+def _from_pictures(
+    name: str, source: str, train: Labelled, test: Labelled | None = None
+) -> Dataset:
+    pictures, labels = train
+    more, more_labels = (None, None) if test is None else test
     return Dataset(
         name=name,
         train=pictures.images,
-        test=None,
+        test=None if more is None else more.images,
         train_labels=labels,
-        test_labels=None,
-        source=printable(name),
-        num_resized=pictures.num_resized,
-        skipped=pictures.skipped,
+        test_labels=more_labels,
+        source=source,
+        num_resized=pictures.num_resized + (0 if more is None else more.num_resized),
+        skipped=pictures.skipped + (() if more is None else more.skipped),
         paths=pictures.paths,
-    )
-
-
-def _from_split(name: str, path: Path, settings: PictureSettings) -> Dataset:
-    train = read_paths(path / "train", settings)
-    _, height, width, depth = train.images.shape
-    settled = dataclasses.replace(settings, size=(height, width), channels=depth)
-    test = read_paths(path / "test", settled)
-
-    def under(folder: str, pictures: FolderImages) -> tuple[tuple[str, str], ...]:
-        return tuple((f"{folder}/{name}", reason) for name, reason in pictures.skipped)
-
-    return Dataset(
-        name=name,
-        train=train.images,
-        test=test.images,
-        train_labels=None,
-        test_labels=None,
-        source=f"{printable(path)}, its folders train and test",
-        num_resized=train.num_resized + test.num_resized,
-        skipped=under("train", train) + under("test", test),
-        paths=tuple(f"train/{name}" for name in train.paths),
-        test_paths=tuple(f"test/{name}" for name in test.paths),
+        test_paths=None if more is None else more.paths,
     )

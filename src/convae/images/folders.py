@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import TypeAlias
 
 from convae.errors import DataError
 from convae.files import printable
-from convae.images.gather import FolderImages, PictureSettings, Progress, gather
+from convae.images.gather import FolderImages, PictureSettings, Progress, Skipped, gather
 from convae.images.pictures import EXTENSIONS
 from convae.images.resize import Fit, Size
+from convae.images.store import StorePath
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-NamedPaths: TypeAlias = list[tuple[str, Path]]
 
 
 def read_images(
@@ -23,6 +24,7 @@ def read_images(
     fit: Fit = "pad",
     strict: bool = False,
     progress: Progress | None = None,
+    store: StorePath | None = None,
 ) -> FolderImages:
     """Read the pictures of a folder and its subfolders, sorted by path; or the files named.
 
@@ -40,13 +42,17 @@ def read_images(
         fit: How a picture of another size is brought to `size`: `pad`, `crop` or `stretch`.
         strict: Refuse the first picture that cannot be used, instead of skipping it.
         progress: Called with the steps done and all steps; a picture takes two steps.
+        store: A .npy file to decode into, once, instead of into memory; what the images take is
+            then disk space. It appears when complete, and `convae.load_dataset` reads it again.
+            A file of images that is there is replaced; it may lie inside the folder.
 
     Raises:
         DataError: There is no picture, none can be used, or they need too much memory.
         ImageError: `strict`, and a picture cannot be used.
         ParameterError: A setting is outside its range.
+        OutputError: The store cannot be written, for want of room for one.
     """
-    return read_paths(paths, PictureSettings(size, channels, fit, strict, progress))
+    return read_paths(paths, PictureSettings(size, channels, fit, strict, progress, store))
 
 
 def read_paths(paths: Paths, settings: PictureSettings) -> FolderImages:
@@ -55,28 +61,63 @@ def read_paths(paths: Paths, settings: PictureSettings) -> FolderImages:
     Raises:
         DataError: As `read_images`.
         ImageError: As `read_images`.
+        OutputError: As `read_images`.
     """
-    unread: list[tuple[str, str]] = []
+    unread: Skipped = ()
     if isinstance(paths, (str, os.PathLike)):
         root = Path(paths)
         where = printable(root)
         if root.is_dir():
-            sources, unread = _walk(root)
+            names, unread = _pictures(root)
         elif root.exists():
-            sources = [(root.name, root)]
+            root, names = root.parent, [root.name]
         else:
             raise DataError(f"Pictures must exist; there is nothing at {where}. Check the path.")
     else:
-        where = "the list of files"
-        sources = [(os.fspath(path), Path(path)) for path in paths]
-        if not sources:
+        root, where = Path(), "the list of files"
+        names = [os.fspath(path) for path in paths]
+        if not names:
             raise DataError("There must be at least one picture; received no path. Name a file.")
-    return gather(lambda: sources, len(sources), where, settings, tuple(unread))
+    # Of a million pictures the names alone are kept: paths would take ten times as much.
+    return gather(
+        lambda: ((name, root / name) for name in names), len(names), where, settings, unread
+    )
 
 
-def _walk(root: Path) -> tuple[NamedPaths, list[tuple[str, str]]]:
+def _pictures(root: Path) -> tuple[Sequence[str], Skipped]:
     """All pictures under a folder, and the folders that could not be listed."""
-    found: NamedPaths = []
+    found = find_files(root, EXTENSIONS)
+    if not found.names:
+        hindrance = f" ({found.unread[0][0]}: {found.unread[0][1]})" if found.unread else ""
+        raise DataError(
+            f"A folder of images must hold PNG, JPEG, TIFF, BMP, WebP or GIF files; "
+            f"{printable(root)} holds none, and {found.num_others} other files{hindrance}. "
+            f"Check the path, or convert the pictures to PNG."
+        )
+    return found.names, found.unread
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """Files under a folder.
+
+    Args:
+        names: Those with a wanted ending, relative to the folder, sorted.
+        num_others: How many have another ending.
+        unread: Folders that could not be listed, and why.
+    """
+
+    names: Sequence[str]
+    num_others: int
+    unread: Skipped
+
+
+def find_files(root: Path, endings: tuple[str, ...]) -> FoundFiles:
+    """Files of a folder and its subfolders by their endings, in any case.
+
+    Hidden files and folders are left out and not counted; links to folders are not followed.
+    """
+    names: list[str] = []
     unread: list[tuple[str, str]] = []
     num_others = 0
 
@@ -84,21 +125,15 @@ def _walk(root: Path) -> tuple[NamedPaths, list[tuple[str, str]]]:
         folder = os.path.relpath(os.fsdecode(error.filename), root)
         unread.append((folder, f"A folder must be readable; listing it gave '{error.strerror}'."))
 
-    for folder, names, files in os.walk(root, onerror=note):
-        names[:] = [name for name in names if not name.startswith(".")]
+    for folder, folders, files in os.walk(root, onerror=note):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        beginning = PurePath(folder).relative_to(root).as_posix()
+        beginning = "" if beginning == "." else f"{beginning}/"
         for name in files:
             if name.startswith("."):
                 continue
-            if not name.lower().endswith(EXTENSIONS):
+            if name.lower().endswith(endings):
+                names.append(beginning + name)
+            else:
                 num_others += 1
-                continue
-            path = Path(folder, name)
-            found.append((path.relative_to(root).as_posix(), path))
-    if not found:
-        hindrance = f" ({unread[0][0]}: {unread[0][1]})" if unread else ""
-        raise DataError(
-            f"A folder of images must hold PNG, JPEG, TIFF, BMP, WebP or GIF files; "
-            f"{printable(root)} holds none, and {num_others} other files{hindrance}. "
-            f"Check the path, or convert the pictures to PNG."
-        )
-    return sorted(found), unread
+    return FoundFiles(sorted(names), num_others, tuple(unread))

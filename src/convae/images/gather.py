@@ -1,6 +1,11 @@
-"""Decode many pictures into one array, whatever they come from; finding them is others' work."""
+"""Decode many pictures into one array, whatever they come from; finding them is others' work.
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+The array is in memory, or a file that `convae.images.store` writes and maps.
+"""
+
+import itertools
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -9,6 +14,7 @@ from numpy.typing import NDArray
 
 from convae.errors import DataError, ImageError
 from convae.files import printable
+from convae.images.contract import to_float, to_uint8
 from convae.images.memory import check_memory
 from convae.images.pictures import Header, Source, decode, read_header
 from convae.images.resize import (
@@ -22,6 +28,7 @@ from convae.images.resize import (
     fit_channels,
     fit_size,
 )
+from convae.images.store import USE_STORE, StorePath, check_room, check_store, store_images
 
 # Pictures that share a size keep it up to here; mixed ones are brought to at most 64 pixels.
 LARGEST_COMMON_SIDE = 128
@@ -40,7 +47,7 @@ class FolderImages:
 
     Args:
         images: uint8, or float32 in [0, 1] when any picture has 16 bits; shape (num_images,
-            height, width, channels).
+            height, width, channels). With a store, a memory map that cannot be written to.
         paths: One for each image, relative to the folder.
         num_resized: How many had another size and were changed.
         skipped: Path and reason of each picture that could not be used.
@@ -67,9 +74,12 @@ class PictureSettings:
         fit: How a picture of another size is brought to `size`: `pad`, `crop` or `stretch`.
         strict: Refuse the first picture that cannot be used, instead of skipping it.
         progress: Called with the steps done and all steps; a picture takes two steps.
+        store: The .npy file to decode into, as `convae.images.store_images` writes it, instead of
+            into memory.
 
     Raises:
         ParameterError: A setting is outside its range.
+        OutputError: Something is in the store's way that must not be replaced.
     """
 
     size: Size | None = None
@@ -77,6 +87,7 @@ class PictureSettings:
     fit: Fit = "pad"
     strict: bool = False
     progress: Progress | None = None
+    store: StorePath | None = None
 
     def __post_init__(self) -> None:
         check_fit(self.fit)
@@ -84,6 +95,46 @@ class PictureSettings:
             object.__setattr__(self, "size", check_size(self.size))
         if self.channels is not None:
             object.__setattr__(self, "channels", check_channels(self.channels))
+        if self.store is not None:
+            object.__setattr__(self, "store", check_store(self.store))
+
+
+@dataclass
+class _Survey:
+    """What the headers say: of a million pictures, it takes a few million bytes.
+
+    Args:
+        usable: One byte for each picture found, 0 or 1.
+        heights: Of the usable pictures, in pixels.
+        widths: The same.
+        channels: All numbers of channels that occur.
+        dtypes: All dtypes that occur.
+    """
+
+    usable: bytearray = field(default_factory=bytearray)
+    heights: "array[int]" = field(default_factory=lambda: array("I"))
+    widths: "array[int]" = field(default_factory=lambda: array("I"))
+    channels: set[int] = field(default_factory=set)
+    dtypes: set[np.dtype[Any]] = field(default_factory=set)
+
+    def add(self, position: int, header: Header) -> None:
+        self.usable.extend(bytes(position - len(self.usable)))
+        self.usable.append(1)
+        self.heights.append(header.height)
+        self.widths.append(header.width)
+        self.channels.add(header.channels)
+        self.dtypes.add(header.dtype)
+
+    def shape(self, settings: PictureSettings) -> tuple[int, int, int, int]:
+        if settings.size is None:
+            height, width = _common_size(np.array(self.heights), np.array(self.widths))
+        else:
+            height, width = check_size(settings.size)
+        depth = settings.channels or next(n for n in reversed(CHANNELS) if n in self.channels)
+        return len(self.heights), height, width, depth
+
+    def dtype(self) -> np.dtype[Any]:
+        return np.result_type(*self.dtypes)
 
 
 @dataclass
@@ -97,10 +148,11 @@ class _Passes:
     num_steps: int = 0
 
     def run(
-        self, read: Callable[[Source, str], Found], wanted: Collection[int]
+        self, read: Callable[[Source, str], Found], wanted: Iterable[int]
     ) -> Iterator[tuple[int, str, Found]]:
-        for position, (name, source) in enumerate(self.sources()):
-            if position in wanted:
+        found = zip(wanted, self.sources(), strict=False)  # those wanted may go on without end
+        for position, (is_wanted, (name, source)) in enumerate(found):
+            if is_wanted:
                 try:
                     yield position, name, read(_present(source, name), printable(name))
                 except ImageError as error:
@@ -112,6 +164,10 @@ class _Passes:
                 self.settings.progress(self.num_steps, 2 * self.num_sources)
 
     def nothing_left(self, where: str) -> DataError:
+        if not self.skipped:
+            return DataError(
+                f"At least one picture must be usable; {where} holds none. Check the path."
+            )
         name, reason = self.skipped[min(self.skipped)]
         return DataError(
             f"At least one picture must be usable; {where} has {len(self.skipped)} and none is. "
@@ -130,7 +186,7 @@ def gather(
 
     Args:
         sources: Called once for each pass; gives a name and a path or bytes for each picture.
-        num_sources: How many there are, 1 or more.
+        num_sources: How many there are.
         where: Where they come from, for a message.
         settings: What to make of them.
         unread: What was skipped before.
@@ -138,32 +194,45 @@ def gather(
     Raises:
         DataError: No picture can be used, or the images need too much memory.
         ImageError: The settings are strict, and a picture cannot be used.
+        OutputError: The store cannot be written, for want of room for one.
     """
     passes = _Passes(sources, num_sources, settings)
-    headers = {
-        position: header for position, _, header in passes.run(read_header, range(num_sources))
-    }
-    if not headers:
+    survey = _Survey()
+    for position, _, header in passes.run(read_header, itertools.repeat(1)):
+        survey.add(position, header)
+    if not survey.heights:
         raise passes.nothing_left(where)
-    images = _allocate(list(headers.values()), where, settings)
-    _, height, width, depth = images.shape
+    shape, dtype = survey.shape(settings), survey.dtype()
+    count, height, width, depth = shape
+    what = f"{count:,} images of {height} x {width} from {where}"
     names: list[str] = []
     positions: list[int] = []
     num_resized = 0
-    for position, name, picture in passes.run(decode, headers):
-        num_resized += picture.shape[:2] != (height, width)
-        fitted = fit_channels(fit_size(picture, height, width, settings.fit), depth)
-        if fitted.dtype != images.dtype:
-            fitted = fitted / np.float32(255)
-        images[len(names)] = fitted
-        names.append(name)
-        positions.append(position)
-    if not names:
-        raise passes.nothing_left(where)
+
+    def fitted() -> Iterator[NDArray[Any]]:
+        nonlocal num_resized
+        wanted = itertools.chain(survey.usable, itertools.repeat(0))
+        for position, name, picture in passes.run(decode, wanted):
+            image = fit_channels(fit_size(picture, height, width, settings.fit), depth)
+            num_resized += picture.shape[:2] != (height, width)
+            names.append(name)
+            positions.append(position)
+            yield (to_uint8(image) if dtype == np.uint8 else to_float(image))[np.newaxis]
+        if not names:
+            raise passes.nothing_left(where)
+
+    if settings.store is None:
+        remedy = f"Choose a smaller size or fewer pictures, or {USE_STORE}."
+        check_memory(shape, dtype, what, remedy)
+        images: NDArray[Any] = np.empty(shape, dtype)
+        for index, image in enumerate(fitted()):
+            images[index] = image[0]
+        images = images[: len(names)]
+    else:
+        check_room(shape, dtype, settings.store, what)
+        images = store_images(fitted(), settings.store)
     skipped = tuple(passes.skipped[position] for position in sorted(passes.skipped))
-    return FolderImages(
-        images[: len(names)], tuple(names), num_resized, (*unread, *skipped), tuple(positions)
-    )
+    return FolderImages(images, tuple(names), num_resized, (*unread, *skipped), tuple(positions))
 
 
 def _present(source: Source | None, name: str) -> Source:
@@ -172,28 +241,13 @@ def _present(source: Source | None, name: str) -> Source:
     return source
 
 
-def _allocate(headers: Sequence[Header], where: str, settings: PictureSettings) -> NDArray[Any]:
-    height, width = _common_size(headers) if settings.size is None else check_size(settings.size)
-    found = {header.channels for header in headers}
-    depth = settings.channels or next(count for count in reversed(CHANNELS) if count in found)
-    dtype = np.result_type(*{header.dtype for header in headers})
-    shape = (len(headers), height, width, depth)
-    check_memory(
-        shape,
-        dtype,
-        f"{len(headers):,} images of {height} x {width} from {where}",
-        "Choose a smaller size, or fewer pictures.",
-    )
-    return np.empty(shape, dtype)
-
-
-def _common_size(headers: Sequence[Header]) -> tuple[int, int]:
-    sizes = {(header.height, header.width) for header in headers}
-    if len(sizes) == 1 and max(max(sizes)) <= LARGEST_COMMON_SIDE:
-        return sizes.pop()
-    aspect = float(np.median([header.width / header.height for header in headers]))
-    longer = float(np.median([max(header.height, header.width) for header in headers]))
-    longer = min(LARGEST_MIXED_SIDE, longer)
+def _common_size(heights: NDArray[Any], widths: NDArray[Any]) -> tuple[int, int]:
+    height, width = int(heights[0]), int(widths[0])
+    same = (heights == height).all() and (widths == width).all()
+    if same and max(height, width) <= LARGEST_COMMON_SIDE:
+        return height, width
+    aspect = float(np.median(widths / heights))
+    longer = min(LARGEST_MIXED_SIDE, float(np.median(np.maximum(heights, widths))))
 
     def settle(side: float) -> int:
         return max(SMALLEST_SIDE, round(side / 4) * 4)

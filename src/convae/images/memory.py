@@ -1,4 +1,4 @@
-"""How much memory images may take, at once and at a time; it measures and frees nothing."""
+"""How much memory images may take, at once and at a time, and giving back that of a memory map."""
 
 import math
 import mmap
@@ -54,9 +54,18 @@ def chunks(images: NDArray[np.generic]) -> Iterator[slice]:
 
 
 def release(images: NDArray[np.generic]) -> None:
-    """Give back the memory that a mapped file takes; an array in memory keeps it."""
-    base: object = images
-    while base is not None and not isinstance(base, mmap.mmap):
-        base = getattr(base, "base", None)
-    if base is not None and hasattr(base, "madvise"):
-        base.madvise(mmap.MADV_DONTNEED)
+    """Give back the memory that the pages of a memory map take; they are read again when used.
+
+    An array in memory stays as it is, and so does a map whose changes exist in memory alone
+    (`mmap_mode="c"`). Where the system has no such call (Windows), nothing is given back.
+
+    Args:
+        images: Any array; the whole map that it is a view of is meant.
+    """
+    array = images
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    if not isinstance(array, np.memmap) or array.mode == "c":
+        return
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
