@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 import convae.baseline
-from convae.baseline import pca_mse
+from convae.baseline import Selection, model_mse, pca_mse
+from convae.images import store_images
 
 
 def by_hand(train, test, num_components):
@@ -55,3 +58,41 @@ def test_large_images_are_fitted_on_fewer_but_never_fewer_than_the_components(di
     assert pca_mse(digits, digits, 4) == pytest.approx(by_hand(spread, digits, 4), rel=1e-3)
     spread = digits[np.linspace(0, 63, 16).astype(int)]
     assert pca_mse(digits, digits, 16) == pytest.approx(by_hand(spread, digits, 16), rel=1e-3)
+
+
+@pytest.mark.parametrize("as_floats", [False, True])
+def test_a_selection_is_judged_as_an_array_of_its_images(digits, fitted, monkeypatch, as_floats):
+    monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 5000)
+    images = digits.astype(np.float32) / np.float32(255) if as_floats else digits
+    indices = np.random.default_rng(0).permutation(64)
+    seen, judged = Selection(images, indices[:45]), Selection(images, indices[45:])
+    assert judged.shape == images[indices[45:]].shape
+    expected = pca_mse(images[indices[:45]], images[indices[45:]], 4)
+    assert pca_mse(seen, judged, 4) == expected
+    assert model_mse(fitted, judged) == -fitted.score(images[indices[45:]])
+    assert model_mse(fitted, images) == -fitted.score(images)
+
+
+class Blank:
+    """A model that takes any images and makes black ones of them."""
+
+    def score_samples(self, images):
+        return -np.square(images / np.float64(255)).mean(axis=(1, 2, 3))
+
+
+def test_stored_images_are_judged_in_bounded_memory(tmp_path, monkeypatch):
+    values = np.repeat(np.arange(256, dtype=np.uint8), 100)
+    parts = (np.full((100, 32, 32, 1), value, np.uint8) for value in range(256))
+    images = store_images(parts, tmp_path / "images.npy")
+    monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 2**17)
+    monkeypatch.setattr(convae.baseline, "MOST_VALUES", 2**17)
+    odd, even = np.arange(1, len(images), 2), np.arange(0, len(images), 2)
+    tracemalloc.start()
+    of_model = model_mse(Blank(), Selection(images, odd))
+    of_pca = pca_mse(Selection(images, even), Selection(images, odd), 1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < images.nbytes / 4
+    assert of_model == pytest.approx(np.square(values / 255).mean())
+    # Images of one value lie on a line.
+    assert of_pca == pytest.approx(0, abs=1e-9)

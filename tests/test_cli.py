@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 import convae.cli
 from convae import ConvAutoencoder
 from convae.baseline import pca_mse
+from convae.images import memory, store_images
 from convae.modelfile import ModelContents, write_model
 from convae.nn.config import PRESETS, Architecture
 from convae.safefile import read_tensors
@@ -105,7 +107,7 @@ def test_every_example_is_made_of_options_that_exist(verb):
 
 
 def test_every_parameter_of_the_estimator_is_an_option_of_train():
-    options = {parameter.name for parameter in convae.cli.train.params}
+    options = {parameter.name for parameter in convae.cli.commands.commands["train"].params}
     assert set(inspect.signature(ConvAutoencoder).parameters) <= options
 
 
@@ -610,6 +612,104 @@ def test_demo_with_bad_epochs_writes_nothing(command, tmp_path):
     message = one_error(command("demo", "--epochs", "0", "--out", tmp_path / "out"))
     assert message.startswith("epochs must be from 1 to 5000; received 0.")
     assert tree(tmp_path) == {}
+
+
+# Images that a file keeps instead of memory
+
+
+def test_stored_images_do_what_images_in_memory_do(command, pictures, tmp_path, monkeypatch):
+    def run(out, *options):
+        commands = (
+            ("train", pictures, "--out", out, *SMALL, "--size", "9", "--validation-split", "0.5"),
+            ("reconstruct", out / "model.safetensors", pictures, "--out", out / "shown"),
+            ("embed", out / "model.safetensors", pictures, out / "latents.csv"),
+        )
+        reports = [one_object(command(*words, "--json", *options)) for words in commands]
+        for report in reports:
+            del report["files"]
+        return reports
+
+    in_memory = run(tmp_path / "a")
+    monkeypatch.setattr(memory, "memory_limit", lambda: 0)
+    message = one_error(command("train", pictures, "--out", tmp_path / "b", *SMALL))
+    assert "or pass store (--store FILE on the command line), which keeps" in message
+    assert not (tmp_path / "b").exists()
+
+    store = tmp_path / "stored" / "images.npy"
+    assert run(tmp_path / "b", "--store", store) == in_memory
+    assert (in_memory[0]["judged_on"], in_memory[0]["num_resized"]) == ("validation", 3)
+    for name in ("model.safetensors", "output_image.png", "shown/errors.csv", "latents.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert np.load(store).shape == (3, 9, 9, 3)
+
+
+@pytest.mark.parametrize(("beside", "part"), [((), "images"), (("x_test",), "training images")])
+def test_a_store_is_named_and_can_be_used_as_data(command, model_path, tmp_path, beside, part):
+    images = np.zeros((3, 28, 28), np.uint8)
+    np.savez(tmp_path / "images.npz", x_train=images, **dict.fromkeys(beside, images[:1]))
+    store, latents = tmp_path / "store.npy", tmp_path / "latents.npy"
+    done = command("embed", model_path, tmp_path / "images.npz", latents, "--store", store)
+    assert done.code == 0
+    assert done.err.splitlines()[-1] == (
+        f"the {part} are kept in {store}, which can be used as data from now on"
+    )
+    assert one_object(command("embed", model_path, store, latents, "--json"))["num_images"] == 3
+
+
+@pytest.mark.parametrize("verb", ["train", "reconstruct", "embed"])
+def test_a_store_that_cannot_be_is_refused_before_anything_is_read(
+    command, model_path, tmp_path, verb
+):
+    np.save(tmp_path / "labels.npy", np.arange(9))
+    before = tree(tmp_path)
+    for store, text in (
+        ("images.png", "Images are stored in a .npy file; received "),
+        ("labels.npy", "in place of stored images; "),
+    ):
+        arguments = {
+            "train": ("train", "missing", "--out", tmp_path / "out"),
+            "reconstruct": ("reconstruct", model_path, "missing", "--out", tmp_path / "out"),
+            "embed": ("embed", model_path, "missing", tmp_path / "out.npy"),
+        }[verb]
+        assert text in one_error(command(*arguments, "--store", tmp_path / store))
+    assert tree(tmp_path) == before
+
+
+def test_latents_never_replace_the_store(command, pictures, model_path, tmp_path):
+    path = tmp_path / "images.npy"
+    assert one_error(command("embed", model_path, pictures, path, "--store", path)) == (
+        f"OUTPUT must be another file than --store; received {path} for both. "
+        f"Pass another path for one of them."
+    )
+    assert not path.exists()
+
+
+def test_judging_stored_images_copies_a_few_at_a_time(command, tmp_path, monkeypatch):
+    path = tmp_path / "images.npy"
+    stored = store_images((np.full((999, 32, 32), i, np.uint8) for i in range(20)), path)
+    fit = ConvAutoencoder.fit
+    peaks = []
+
+    def fit_on_few(model, images, **options):
+        fit(model, images[::500], **options)
+        model.validation_indices_ = np.arange(0, len(images), 2)
+        tracemalloc.start()
+        return model
+
+    def finish(*_):
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    monkeypatch.setattr("convae.datasets.arrays.MOST_READ_BYTES", 0)
+    monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 2**17)
+    monkeypatch.setattr("convae.baseline.MOST_VALUES", 2**17)
+    monkeypatch.setattr(ConvAutoencoder, "fit", fit_on_few)
+    monkeypatch.setattr(ConvAutoencoder, "score_samples", lambda _, images: np.zeros(len(images)))
+    monkeypatch.setattr("convae.verbs.train.finish", finish)
+    done = command("train", path, "--out", tmp_path / "out", *SMALL, "--validation-split", "0.5")
+    assert done.code == 0
+    # What is judged would be half of them, what was trained on the other.
+    assert peaks[0] < 0.4 * stored.nbytes
 
 
 # Using a model

@@ -76,6 +76,31 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@contextlib.contextmanager
+def ctrl_c_at(epoch, step):
+    """In the block, Ctrl-C is pressed after this step of this epoch."""
+    pressed_at = (epoch, step)
+
+    class PressCtrlC:
+        def start(self, num_epochs, num_steps):
+            pass
+
+        def step(self, epoch, step, loss):
+            if (epoch, step) == pressed_at:
+                signal.raise_signal(signal.SIGINT)
+
+        def epoch(self, record):
+            pass
+
+        def stop(self):
+            pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convae.progress.TrainingProgress", PressCtrlC)
+        patch.setattr("convae.nn.train.LONGEST_CALL_S", 0.0)  # a step a call
+        yield
+
+
 def test_ctrl_c_in_mid_epoch_leaves_a_checkpoint_to_go_on_from(data, unbroken, tmp_path, command):
     with start(data, tmp_path, "--epochs", "4", stderr=subprocess.PIPE, text=True) as process:
         wait_for_line(process.stderr, "epoch 1/4")
@@ -229,6 +254,22 @@ def test_other_images_are_refused(command, data, unbroken, tmp_path):
     same_run(tmp_path / "out", unbroken)
 
 
+def test_a_training_on_stored_images_goes_on_from_the_store_or_from_the_data(
+    command, data, unbroken, tmp_path
+):
+    packed, store, out = tmp_path / "images.npz", tmp_path / "images.npy", tmp_path / "out"
+    np.savez(packed, np.load(data))
+    rest = ("--out", out, "--epochs", "4", *RECIPE)
+    with ctrl_c_at(2, 3):
+        assert command("train", packed, "--store", store, *rest).code == 130
+    assert np.array_equal(np.load(store)[..., 0], np.load(data))
+    for images in ((store,), (packed, "--store", store)):
+        again = tmp_path / f"from {images[0].name}"
+        shutil.copytree(out, again)
+        assert command("train", *images, *rest, "--out", again, "--resume").code == 0
+        same_run(again, unbroken)
+
+
 def test_early_stopping_counts_the_epochs_before_the_interruption(command, data, tmp_path):
     few = tmp_path / "few.npy"
     np.save(few, np.load(data)[:48])
@@ -238,23 +279,7 @@ def test_early_stopping_counts_the_epochs_before_the_interruption(command, data,
     num_epochs = len(read_history(tmp_path / "unbroken"))
     assert 3 <= num_epochs < 60
 
-    class PressCtrlC:
-        def start(self, num_epochs, num_steps):
-            pass
-
-        def step(self, epoch, step, loss):
-            if (epoch, step) == (num_epochs, 3):
-                signal.raise_signal(signal.SIGINT)
-
-        def epoch(self, record):
-            pass
-
-        def stop(self):
-            pass
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convae.progress.TrainingProgress", PressCtrlC)
-        patch.setattr("convae.nn.train.LONGEST_CALL_S", 0.0)  # a step a call
+    with ctrl_c_at(num_epochs, 3):
         assert command(*arguments, "--out", tmp_path / "broken").code == 130
     _, document = read_tensors(tmp_path / "broken" / CHECKPOINT)
     assert (len(document["records"]), document["step"]) == (num_epochs - 1, 3)

@@ -12,7 +12,7 @@ ROOT = Path(convae.__file__).parent
 # and replaced knowing nothing of those below, and the modules of one row (the jobs, when they
 # come, share one) know nothing of each other.
 ROWS = [
-    {"errors", "chart", "nn"},
+    {"errors", "chart", "nn", "verbs"},
     {"files", "images.memory", "images.resize", "strictjson", "nn.config", "nn.history"},
     {"images.contract", "images.pictures", "safefile", "nn.table"},
     {"images.store"},
@@ -26,6 +26,7 @@ ROWS = [
     {"estimator"},
     {"baseline", "figures", "progress", "tensorboard"},
     {"console", "runs"},
+    {"verbs.info", "verbs.reconstruct", "verbs.train"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,7 +1,13 @@
-"""What a cheap method would have given: the honest figure beside each of ours."""
+"""The error of a model, and the honest figure beside it: what a cheap method would have given.
+
+Both take the images a few at a time, so that nothing is ever as large as all of them.
+"""
 
 import math
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +17,60 @@ from convae.images import to_float
 from convae.images.memory import chunks
 from convae.metrics import squared_errors
 
+if TYPE_CHECKING:
+    from convae.estimator import ConvAutoencoder
+
 # PCA's error moves in the fourth digit beyond so many images; its time and memory do not.
 MOST_IMAGES = 10_000
 # Values in memory at a time: half a GiB as float32 to fit on, and much less to judge.
 MOST_VALUES = 2**27
 
 
-def pca_mse(train: NDArray[np.generic], test: NDArray[np.generic], num_components: int) -> float:
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Some of the images of an array; they are copied when they are used, and not before.
+
+    Args:
+        images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`; in memory or
+            mapped from a file.
+        indices: Which of them, `(num_chosen,)`.
+    """
+
+    images: NDArray[Any]
+    indices: NDArray[np.intp]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that an array of the chosen images would have."""
+        return len(self.indices), *self.images.shape[1:]
+
+    def __len__(self) -> int:
+        """Number of chosen images."""
+        return len(self.indices)
+
+    def __getitem__(self, part: slice | NDArray[np.intp]) -> NDArray[Any]:
+        """A part of the chosen images, as an array."""
+        return self.images[self.indices[part]]
+
+
+Images: TypeAlias = NDArray[Any] | Selection
+
+
+def model_mse(model: "ConvAutoencoder", images: Images) -> float:
+    """Mean squared error of a model's reconstructions: minus its `score`, on a `Selection` too.
+
+    Args:
+        model: The fitted estimator.
+        images: Images of its size, uint8 or float32 in [0, 1].
+
+    Returns:
+        The error per pixel, in [0, 1].
+    """
+    scores = np.concatenate([model.score_samples(part) for part in _parts(images)])
+    return -float(scores.mean())
+
+
+def pca_mse(train: Images, test: Images, num_components: int) -> float:
     """Mean squared error of `test` after PCA to `num_components` numbers an image and back.
 
     Args:
@@ -39,8 +92,15 @@ def pca_mse(train: NDArray[np.generic], test: NDArray[np.generic], num_component
         warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
         pca = PCA(min(num_components, *flat.shape), random_state=0).fit(flat)
     total = 0.0
-    for chunk in chunks(test):
-        part = to_float(test[chunk])
+    for images in _parts(test):
+        part = to_float(images)
         rebuilt = pca.inverse_transform(pca.transform(part.reshape(len(part), num_values)))
         total += float(squared_errors(part, rebuilt.reshape(part.shape)).sum())
     return total / len(test)
+
+
+def _parts(images: Images) -> Iterator[NDArray[Any]]:
+    """The images, in arrays of bounded size."""
+    # Only the shape matters, and an array of a single value that is repeated takes no memory.
+    for part in chunks(np.broadcast_to(np.uint8(0), images.shape)):
+        yield images[part]

@@ -46,8 +46,14 @@ def json_option(verb: Verb) -> Verb:
 
 
 def image_options(verb: Verb) -> Verb:
-    """How pictures of any size and kind are brought to the model's."""
+    """How pictures of any size and kind are brought to the model's, and where they are kept."""
     for option in (
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Keep the images in this .npy file, decoded once, instead of in memory.",
+        ),
         click.option(
             "--strict",
             is_flag=True,
@@ -85,6 +91,7 @@ def load(
     channels: int | None,
     fit: str,
     strict: bool,
+    store: Path | None,
 ) -> "Dataset":
     """A data set, read with a bar on a terminal; what was read is told on standard error."""
     from convae.datasets import load_dataset
@@ -98,20 +105,25 @@ def load(
             fit=fit,  # type: ignore[arg-type] # click.Choice let no other through
             strict=strict,
             progress=progress,
+            store=store,
         )
     report_dataset(dataset)
+    if store is not None:
+        part = "images" if dataset.test is None else "training images"
+        line = f"the {part} are kept in {printable(store)}, which can be used as data from now on"
+        click.echo(line, err=True)
     return dataset
 
 
 def load_for(
-    model: Path, images: str, fit: str, strict: bool
+    model: Path, images: str, fit: str, strict: bool, store: Path | None
 ) -> "tuple[ConvAutoencoder, Dataset, NDArray[np.generic], list[str]]":
     """A model, a data set at its size, the images of its test part if it has one, their names."""
     from convae.estimator import ConvAutoencoder
 
     estimator = ConvAutoencoder.load(model)
     height, width, channels = estimator.architecture_.image_shape
-    dataset = load(images, (height, width), channels, fit, strict)
+    dataset = load(images, (height, width), channels, fit, strict, store)
     if dataset.test is not None:
         names = dataset.test_paths or [str(i) for i in range(len(dataset.test))]
         return estimator, dataset, dataset.test, list(names)

@@ -1,0 +1,283 @@
+"""The verbs `demo` and `train`: a model, and how good it is; training itself is elsewhere."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convae.console import (
+    Interrupted,
+    examples,
+    finish,
+    image_options,
+    json_option,
+    load,
+    parse_numbers,
+    report_dataset,
+)
+from convae.errors import DataUnavailableError, OutputError
+from convae.nn.config import (
+    LOSS_NAMES,
+    OPTIMIZER_NAMES,
+    PRESETS,
+    SCHEDULE_NAMES,
+    SMALLEST_SIDE,
+    Architecture,
+    TrainingOptions,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from convae.baseline import Images
+    from convae.datasets import Dataset
+
+DEFAULT_PRESET = "fast"
+DEMO_EPOCHS = 2
+
+
+@click.command(epilog=examples("convae demo", "convae demo --epochs 5 --out demo"))
+@click.option(
+    "--epochs", type=int, help="Default: 2 on MNIST; on the embedded digits, those of `train`."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="Folder for the results; earlier ones are replaced. Default: the current folder.",
+)
+@json_option
+def demo(epochs: int | None, out: Path, as_json: bool) -> None:
+    """Train on MNIST and picture the result.
+
+    Where MNIST is not at hand and cannot be downloaded, the 1,797 handwritten digits that ship with
+    scikit-learn take its place.
+    """
+    from convae.datasets import load_dataset
+
+    changes = {} if epochs is None else {"epochs": epochs}
+    _check_recipe(changes)
+    try:
+        dataset = load_dataset("mnist")
+        changes = {"epochs": DEMO_EPOCHS, **changes}
+    except DataUnavailableError:
+        click.echo(
+            "MNIST is not on this machine and cannot be downloaded now: training on the 1,797 "
+            "handwritten digits embedded in scikit-learn instead.",
+            err=True,
+        )
+        dataset = load_dataset("digits")
+    report_dataset(dataset)
+    options = [word for name, value in changes.items() for word in (f"--{name}", str(value))]
+    again = shlex.join(("convae", "train", dataset.name, *options, "--out", str(out), "--resume"))
+    _train(dataset, DEFAULT_PRESET, changes, out, again=again, as_json=as_json)
+
+
+@click.command(
+    epilog=examples(
+        "convae train mnist --preset reference --out mnist",
+        "convae train pictures/ --validation-split 0.1 --patience 20 --out parts",
+        "convae train pictures/ --validation-split 0.1 --patience 20 --out parts --resume",
+        "convae train shards/ --store images.npy --out large",
+    )
+)
+@click.argument("data")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("convae-out"),
+    show_default=True,
+    help="Folder for the results.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default=DEFAULT_PRESET,
+    show_default=True,
+    help="A recipe by name; the options below change it.",
+)
+@click.option("--filters", help="Filters of each stage, as in 32,64.")
+@click.option("--latent-dim", type=int, help="Numbers an image is described by.")
+@click.option("--loss", type=click.Choice(LOSS_NAMES), help="What training minimises.")
+@click.option(
+    "--epochs",
+    type=int,
+    help="Passes over the images. Default: the preset's; of `fast` 5, or as many as make 1,000 "
+    "steps.",
+)
+@click.option("--batch-size", type=int, help="Images a step.")
+@click.option("--optimizer", type=click.Choice(OPTIMIZER_NAMES), help="How a step is made.")
+@click.option("--learning-rate", type=float, help="First step size.")
+@click.option("--learning-rate-schedule", type=click.Choice(SCHEDULE_NAMES), help="How it falls.")
+@click.option(
+    "--translation", type=int, help="Move each image at random, by at most so many pixels."
+)
+@click.option("--validation-split", type=float, help="Fraction of the images to validate on.")
+@click.option("--patience", type=int, help="Stop after so many epochs that do not improve.")
+@click.option(
+    "--recompute-statistics/--no-recompute-statistics",
+    default=None,
+    help="Batch normalization's, before judging; moving averages lag behind in short trainings.",
+)
+@click.option("--seed", type=int, help="Same seed, same machine, same backend: same model.")
+@click.option(
+    "--size",
+    help="Height and width to train at, as in 64x48 or 64. Default: the images' own where they "
+    "agree and are at most 128, otherwise at most 64.",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["1", "3", "4"]),
+    help="Grey, RGB or RGBA. Default: what is there.",
+)
+@image_options
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path), help="Folder for a TensorBoard log."
+)
+@click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
+@click.option("--overwrite", is_flag=True, help="Replace a finished model in --out.")
+@json_option
+def train(
+    data: str,
+    out: Path,
+    preset: str,
+    size: str | None,
+    channels: str | None,
+    fit: str,
+    strict: bool,
+    store: Path | None,
+    tensorboard: Path | None,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    **recipe: Any,  # noqa: ANN401 # one option for each parameter of ConvAutoencoder
+) -> None:
+    """Train on DATA: mnist, digits, a folder of pictures or of Parquet files, or a file.
+
+    A file may be .npz, .npy, IDX, .parquet or a picture. A .npy file of more than 256 MiB is used
+    in place and may be larger than memory; for other data there is --store.
+
+    Leaves in --out: the model file, history.csv, the loss curve, and output_image.png with ten
+    images on the left and their reconstructions on the right.
+    """
+    from convae.runs import check_folder
+
+    changes = {name: value for name, value in recipe.items() if value is not None}
+    if "filters" in changes:
+        changes["filters"] = parse_numbers(changes["filters"], "--filters", ",", "32,64")
+    shape = None if size is None else parse_numbers(size, "--size", "x", "64x48")
+    _check_recipe({**PRESETS[preset], **changes})
+    check_folder(out, overwrite=overwrite, resume=resume)
+    dataset = load(
+        data,
+        shape[0] if shape is not None and len(shape) == 1 else shape,
+        None if channels is None else int(channels),
+        fit,
+        strict,
+        store,
+    )
+    _train(
+        dataset,
+        preset,
+        changes,
+        out,
+        resume=resume,
+        again="the same command" if resume else "the same command and --resume",
+        as_json=as_json,
+        tensorboard=tensorboard,
+    )
+
+
+def _check_recipe(recipe: dict[str, Any]) -> None:
+    """Refuse a bad option before anything is read."""
+    recipe = dict(recipe)
+    shape = {name: recipe.pop(name) for name in ("filters", "latent_dim") if name in recipe}
+    Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, **shape)
+    if recipe.get("epochs") is None:
+        recipe["epochs"] = 1
+    TrainingOptions(**recipe)
+
+
+def _train(
+    dataset: "Dataset",
+    preset: str,
+    changes: dict[str, Any],
+    out: Path,
+    *,
+    again: str,
+    as_json: bool,
+    resume: bool = False,
+    tensorboard: Path | None = None,
+) -> None:
+    from convae.baseline import model_mse, pca_mse
+    from convae.estimator import ConvAutoencoder
+    from convae.figures import COMPARED
+    from convae.metrics import psnr_db
+    from convae.progress import TrainingProgress
+    from convae.runs import CHECKPOINT, prepare_folder, write_run
+
+    observers: list[Any] = []
+    if tensorboard is not None:
+        from convae.tensorboard import TensorBoardLog
+
+        observers.append(TensorBoardLog(tensorboard))
+    # Last: nothing that can fail starts after a bar.
+    observers.append(TrainingProgress())
+    model = ConvAutoencoder.from_preset(preset, **changes)
+    checkpoint = prepare_folder(out) / CHECKPOINT
+    before = None if resume else _stamp(checkpoint)
+    try:
+        model.fit(dataset.train, checkpoint_path=checkpoint, resume=resume, observers=observers)
+        split, seen, judged = _parts(dataset, model.validation_indices_)
+        files = write_run(out, model, judged[:COMPARED])
+    except (KeyboardInterrupt, OutputError) as error:
+        if _stamp(checkpoint) in (None, before):
+            raise
+        kept = f"the training so far is kept in {checkpoint}. Go on with {again}."
+        if isinstance(error, OutputError):
+            raise OutputError(f"{error} Meanwhile {kept}") from error
+        raise Interrupted(f"Interrupted; {kept}") from error
+    mse = model_mse(model, judged)
+    latent_dim = model.architecture_.latent_dim
+    cheap = pca_mse(seen, judged, latent_dim)
+    figures = {
+        "num_images": len(dataset.train),
+        "image_shape": list(model.architecture_.image_shape),
+        "preset": preset,
+        "epochs": model.n_iter_,
+        "judged_on": split,
+        "mse": mse,
+        "psnr_db": psnr_db(mse),
+        "pca_mse": cheap,
+    }
+    text = (
+        f"{split} MSE {mse:.5f} (PSNR {psnr_db(mse):.1f} dB) with {latent_dim} numbers an image; "
+        f"PCA with as many gives {cheap:.5f}"
+    )
+    finish(dataset, figures, files, text, as_json)
+
+
+def _parts(dataset: "Dataset", held_out: "NDArray[np.intp]") -> "tuple[str, Images, Images]":
+    """What a model is judged on, the images trained on, and the images to judge on."""
+    import numpy as np
+
+    from convae.baseline import Selection
+
+    train = dataset.train
+    if dataset.test is not None:
+        return "test", train, dataset.test
+    if not len(held_out):
+        return "training", train, train
+    seen = np.delete(np.arange(len(train)), held_out)
+    return "validation", Selection(train, seen), Selection(train, held_out)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tells whether a file was written anew; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
