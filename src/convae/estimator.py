@@ -4,9 +4,8 @@ Jobs beyond reconstructing (compression, anomalies and the like) are modules of 
 compose a fitted estimator.
 """
 
-import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,19 +13,21 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-import convae
 from convae.errors import ImageError, ModelFileError, ParameterError
 from convae.images import as_images, to_float
 from convae.images.memory import chunks
 from convae.metrics import squared_errors
 from convae.modelfile import ModelContents, read_model, write_model
-from convae.nn.config import PRESETS, Architecture, TrainingOptions, enough_epochs
+from convae.nn.config import PRESETS, Architecture, TrainingOptions, enough_epochs, whole_number
 from convae.nn.history import records_from_json
+from convae.provenance import describe_images, library_versions
 
 if TYPE_CHECKING:
     import keras
 
     from convae.nn.train import Observer
+
+MOST_REFINEMENT_STEPS = 1_000
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 Floats = NDArray[np.float32]
@@ -183,7 +184,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         height, width, channels = images.shape[1:]
         architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
         held_out = _held_out(len(images), options)
-        data = _describe(images)
+        data = describe_images(images)
 
         model = _build(architecture, options.seed)
         from convae.nn.train import train
@@ -205,7 +206,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.data_ = data
         self.validation_indices_ = held_out
         self._channel_axis = np.asarray(X).ndim == 4
-        self._versions = _versions()
+        self._versions = library_versions()
         self._keras_model = model
         self._stored_weights: dict[str, Floats] | None = None
         return self
@@ -241,15 +242,26 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         return get_weights(self._keras_model)
 
-    def transform(self, X: ArrayLike) -> Floats:
+    def transform(self, X: ArrayLike, refinement_steps: int = 0) -> Floats:
         """The latents of images: float32 `(num_images, latent_dim)`.
+
+        Args:
+            X: The images.
+            refinement_steps: Steps that take each image's latents from the encoder's answer towards
+                the least squared error of its reconstruction, which never grows; a step costs some
+                `latent_dim` reconstructions.
 
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
         """
-        encoder = self.keras_model.get_layer("encoder")
         images = self._checked(X)
-        return np.concatenate([_predict(encoder, images[chunk]) for chunk in chunks(images)])
+        return np.concatenate(
+            [
+                self._latents(to_float(images[chunk]), refinement_steps)
+                for chunk in self._parts(images, refinement_steps)
+            ]
+        )
 
     def inverse_transform(self, X: ArrayLike) -> Floats:
         """The images that latents stand for.
@@ -280,40 +292,49 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         images = _predict(decoder, latents)
         return images if self._channel_axis else images[..., 0]
 
-    def reconstruct(self, X: ArrayLike) -> Floats:
+    def reconstruct(self, X: ArrayLike, refinement_steps: int = 0) -> Floats:
         """What the autoencoder makes of images.
 
         Args:
             X: The images.
+            refinement_steps: As in `transform`.
 
         Returns:
             float32 in [0, 1], of the very shape of X.
 
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
         """
-        model = self.keras_model
         images = self._checked(X)
-        parts = [_predict(model, images[chunk]) for chunk in chunks(images)]
+        parts = [
+            self._reconstructions(to_float(images[chunk]), refinement_steps)
+            for chunk in self._parts(images, refinement_steps)
+        ]
         return np.concatenate(parts).reshape(np.asarray(X).shape)
 
-    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+    def score_samples(self, X: ArrayLike, refinement_steps: int = 0) -> NDArray[np.float64]:
         """Minus the mean squared error of each image's reconstruction.
 
         **Higher is more normal**, as everywhere in scikit-learn: 0 is a perfect reconstruction.
+
+        Args:
+            X: The images.
+            refinement_steps: As in `transform`.
 
         Returns:
             float64 `(num_images,)`, from -1 to 0.
 
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
         """
-        model = self.keras_model
         images = self._checked(X)
         errors = []
-        for chunk in chunks(images):
+        for chunk in self._parts(images, refinement_steps):
             originals = to_float(images[chunk])
-            errors.append(squared_errors(originals, _predict(model, originals)))
+            rebuilt = self._reconstructions(originals, refinement_steps)
+            errors.append(squared_errors(originals, rebuilt))
         return -np.concatenate(errors)
 
     def score(self, X: ArrayLike, y: object = None) -> float:  # noqa: ARG002 # scikit-learn's
@@ -407,6 +428,28 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             values["epochs"] = enough_epochs(num_images, checked.batch_size)
         return TrainingOptions(**values)
 
+    def _parts(self, images: Images, refinement_steps: int) -> Iterator[slice]:
+        """Slices of images that can be worked on at a time."""
+        whole_number(refinement_steps, "refinement_steps", 0, MOST_REFINEMENT_STEPS)
+        # Refining holds an image's reconstructions from latents moved one by one.
+        copies = self.architecture_.latent_dim if refinement_steps else 1
+        return chunks(images, copies)
+
+    def _latents(self, images: Floats, refinement_steps: int) -> Floats:
+        latents = _predict(self.keras_model.get_layer("encoder"), images)
+        if not refinement_steps:
+            return latents
+        from convae.nn.refine import refine_latents
+
+        decoder = self.keras_model.get_layer("decoder")
+        return refine_latents(decoder, images, latents, refinement_steps)
+
+    def _reconstructions(self, images: Floats, refinement_steps: int) -> Floats:
+        if not refinement_steps:
+            return _predict(self.keras_model, images)
+        latents = self._latents(images, refinement_steps)
+        return _predict(self.keras_model.get_layer("decoder"), latents)
+
     def _checked(self, X: ArrayLike) -> Images:
         images = as_images(X)
         if images.shape[1:] != self.architecture_.image_shape:
@@ -443,26 +486,3 @@ def _held_out(num_images: int, options: TrainingOptions) -> NDArray[np.intp]:
         )
     order = np.random.default_rng([options.seed, 0]).permutation(num_images)
     return np.sort(order[:num_held_out])
-
-
-def _describe(images: Images) -> dict[str, Any]:
-    digest = hashlib.sha256(f"{images.shape} {images.dtype}".encode())
-    for chunk in chunks(images):
-        digest.update(np.ascontiguousarray(images[chunk]).data)
-    return {
-        "num_images": len(images),
-        "image_shape": list(images.shape[1:]),
-        "dtype": images.dtype.name,
-        "sha256": digest.hexdigest(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    from convae.nn.backend import keras
-
-    return {
-        "convae": convae.__version__,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "numpy": np.__version__,
-    }

@@ -46,9 +46,14 @@ def check_memory(shape: Sequence[int], dtype: DTypeLike, what: str, remedy: str)
         )
 
 
-def chunks(images: NDArray[np.generic]) -> Iterator[slice]:
-    """Slices that cut the first axis of an array into parts of bounded size, one image or more."""
-    length = max(1, CHUNK_VALUES // max(1, math.prod(images.shape[1:])))
+def chunks(images: NDArray[np.generic], copies: int = 1) -> Iterator[slice]:
+    """Slices that cut the first axis of an array into parts of bounded size, one image or more.
+
+    Args:
+        images: Any array.
+        copies: How many arrays of a part's size there will be at a time.
+    """
+    length = max(1, CHUNK_VALUES // max(1, copies * math.prod(images.shape[1:])))
     for start in range(0, len(images), length):
         yield slice(start, start + length)
 

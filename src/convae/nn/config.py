@@ -64,7 +64,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _whole(value: object, name: str, low: int, high: int) -> int:
+def whole_number(value: object, name: str, low: int, high: int) -> int:
+    """`value` as an int from `low` to `high`.
+
+    Raises:
+        ParameterError: It is none, or outside; the message calls it `name`.
+    """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ParameterError(
             f"{name} must be a whole number from {low} to {high}; received {value!r}. Pass an int."
@@ -106,9 +111,9 @@ class Architecture:
         def settle(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        settle("height", _whole(self.height, "height", SMALLEST_SIDE, LARGEST_SIDE))
-        settle("width", _whole(self.width, "width", SMALLEST_SIDE, LARGEST_SIDE))
-        settle("channels", _whole(self.channels, "channels", 1, 4))
+        settle("height", whole_number(self.height, "height", SMALLEST_SIDE, LARGEST_SIDE))
+        settle("width", whole_number(self.width, "width", SMALLEST_SIDE, LARGEST_SIDE))
+        settle("channels", whole_number(self.channels, "channels", 1, 4))
         if self.channels == 2:
             raise ParameterError(
                 "channels must be 1 (grey), 3 (RGB) or 4 (RGBA); received 2. "
@@ -121,9 +126,11 @@ class Architecture:
             )
         settle(
             "filters",
-            tuple(_whole(count, "each of filters", 1, LARGEST_WIDTH) for count in self.filters),
+            tuple(
+                whole_number(count, "each of filters", 1, LARGEST_WIDTH) for count in self.filters
+            ),
         )
-        settle("latent_dim", _whole(self.latent_dim, "latent_dim", 1, LARGEST_LATENT_DIM))
+        settle("latent_dim", whole_number(self.latent_dim, "latent_dim", 1, LARGEST_LATENT_DIM))
         if self.num_parameters > MOST_PARAMETERS:
             raise ParameterError(
                 f"A network may have at most {MOST_PARAMETERS:,} parameters; received the numbers "
@@ -273,21 +280,21 @@ class TrainingOptions:
             object.__setattr__(self, name, value)
 
         _one_of(self.loss, "loss", LOSS_NAMES)
-        settle("epochs", _whole(self.epochs, "epochs", 1, MOST_EPOCHS))
-        settle("batch_size", _whole(self.batch_size, "batch_size", 1, 65_536))
+        settle("epochs", whole_number(self.epochs, "epochs", 1, MOST_EPOCHS))
+        settle("batch_size", whole_number(self.batch_size, "batch_size", 1, 65_536))
         settle(
             "learning_rate",
             _fraction(self.learning_rate, "learning_rate", 0.0, 1e6, open_low=True),
         )
         _one_of(self.optimizer, "optimizer", OPTIMIZER_NAMES)
         _one_of(self.learning_rate_schedule, "learning_rate_schedule", SCHEDULE_NAMES)
-        settle("translation", _whole(self.translation, "translation", 0, LARGEST_TRANSLATION))
+        settle("translation", whole_number(self.translation, "translation", 0, LARGEST_TRANSLATION))
         settle(
             "validation_split",
             _fraction(self.validation_split, "validation_split", 0.0, 1.0, open_low=False),
         )
         if self.patience is not None:
-            settle("patience", _whole(self.patience, "patience", 1, MOST_EPOCHS))
+            settle("patience", whole_number(self.patience, "patience", 1, MOST_EPOCHS))
             if self.validation_split == 0:
                 raise ParameterError(
                     f"patience needs validation images; received patience={self.patience} with "
@@ -298,7 +305,7 @@ class TrainingOptions:
                 f"recompute_statistics must be True or False; received "
                 f"{self.recompute_statistics!r}. Pass one of them."
             )
-        settle("seed", _whole(self.seed, "seed", 0, 2**63 - 1))
+        settle("seed", whole_number(self.seed, "seed", 0, 2**63 - 1))
 
     def to_json(self) -> dict[str, Any]:
         """The same values as plain JSON values."""

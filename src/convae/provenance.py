@@ -1,0 +1,40 @@
+"""What a model came from, for its file: the images it was trained on and the libraries."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import convae
+from convae.images.memory import chunks, release
+
+
+def describe_images(images: NDArray[np.generic]) -> dict[str, Any]:
+    """Number, shape, dtype and SHA-256 of images, as plain JSON values.
+
+    Args:
+        images: uint8 or float32, `(num_images, height, width, channels)`.
+    """
+    digest = hashlib.sha256(f"{images.shape} {images.dtype}".encode())
+    for chunk in chunks(images):
+        digest.update(np.ascontiguousarray(images[chunk]).data)
+        release(images)
+    return {
+        "num_images": len(images),
+        "image_shape": list(images.shape[1:]),
+        "dtype": images.dtype.name,
+        "sha256": digest.hexdigest(),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of what a training depends on; it loads the backend."""
+    from convae.nn.backend import keras
+
+    return {
+        "convae": convae.__version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from convae.errors import ParameterError
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits[:12]
+
+
+def test_refining_lowers_the_error_of_every_image_or_leaves_it(fitted, images):
+    errors = [-fitted.score_samples(images, refinement_steps=steps) for steps in (0, 1, 2, 4)]
+    for before, after in zip(errors[:-1], errors[1:], strict=True):
+        assert (after <= before * (1 + 1e-5)).all()
+    assert errors[-1].mean() < 0.8 * errors[0].mean()
+
+
+def test_refined_latents_reconstruct_what_reconstruct_says(fitted, images):
+    latents = fitted.transform(images, refinement_steps=2)
+    rebuilt = fitted.inverse_transform(latents).reshape(images.shape)
+    np.testing.assert_allclose(
+        rebuilt, fitted.reconstruct(images, refinement_steps=2), rtol=0, atol=1e-5
+    )
+
+
+def test_latents_that_cannot_be_improved_stay(fitted, images):
+    best = fitted.reconstruct(images)
+    moved = fitted.transform(best, refinement_steps=30)
+    again = fitted.inverse_transform(moved).reshape(best.shape)
+    errors = np.square(again - best).reshape(len(best), -1).mean(axis=1)
+    assert errors.max() < 1e-6
+
+
+@pytest.mark.parametrize("steps", [-1, 1001, 1.5, True])
+def test_the_number_of_steps_must_be_a_whole_number(fitted, images, steps):
+    for method in (fitted.transform, fitted.reconstruct, fitted.score_samples):
+        with pytest.raises(ParameterError, match="refinement_steps must be"):
+            method(images, refinement_steps=steps)
