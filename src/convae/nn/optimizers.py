@@ -1,5 +1,6 @@
 """The optimizers and their step sizes; which one a training uses is in its options."""
 
+import math
 from typing import Any
 
 from convae.nn.backend import keras
@@ -15,6 +16,8 @@ STEP_RMS = 0.2
 # The quintic of Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 QUINTIC_STEPS = 5
+# With less, Adam does as well and costs less.
+SMALLEST_RANK = 16
 
 
 def make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizers.Optimizer:
@@ -36,7 +39,7 @@ def make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizers
 
 
 class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
-    """Orthogonalised momentum for kernels, Adam for the rest.
+    """Orthogonalised momentum for kernels of rank 16 or more, Adam for the rest.
 
     The step of a kernel, seen as a matrix, is its momentum with all singular values made nearly
     equal (Jordan et al., 2024). Unlike `keras.optimizers.Muon` it takes the kernels of
@@ -65,7 +68,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
         ]
         self._velocities = [
             None
-            if _is_kernel(variable)
+            if _is_matrix(variable)
             else self.add_variable_from_reference(variable, name="velocity")
             for variable in variables
         ]
@@ -99,8 +102,14 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
         self.assign_sub(variable, learning_rate * step)
 
 
-def _is_kernel(variable: keras.Variable) -> bool:
-    return len(variable.shape) > 1
+def _is_matrix(variable: keras.Variable) -> bool:
+    """Whether a variable is a kernel that is worth the products; those of single channels are not.
+
+    A kernel of a convolution, also of a transposed one, is a matrix whose columns are the last
+    axis.
+    """
+    *others, last = variable.shape
+    return min(math.prod(others), last) >= SMALLEST_RANK
 
 
 def _orthogonalize(matrix: keras.KerasTensor) -> keras.KerasTensor:
