@@ -19,7 +19,8 @@ test-tensorflow: .venv-tensorflow/installed
 	KERAS_BACKEND=tensorflow .venv-tensorflow/bin/python -m pytest $(BACKEND_TESTS)
 
 test-torch: .venv-torch/installed
-	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest $(BACKEND_TESTS)
+	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest $(BACKEND_TESTS) \
+		tests/test_benchmarks.py::test_the_torch_loop_trains_the_reference_network
 
 lint: install
 	$(BIN)/ruff check .

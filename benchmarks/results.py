@@ -7,8 +7,10 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import convae
+
 FOLDER = Path(__file__).parent / "results"
-LIBRARIES = ("convae", "jax", "keras", "numpy", "scikit-learn")
+LIBRARIES = ("jax", "keras", "numpy", "scikit-learn")
 
 
 def write_result(
@@ -36,6 +38,7 @@ def write_result(
         },
         "versions": {
             "python": platform.python_version(),
+            "convae": convae.__version__,
             **{library: importlib.metadata.version(library) for library in LIBRARIES},
         },
         "seeds": list(seeds),

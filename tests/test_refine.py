@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ def images(digits):
 
 def test_refining_lowers_the_error_of_every_image_or_leaves_it(fitted, images):
     errors = [-fitted.score_samples(images, refinement_steps=steps) for steps in (0, 1, 2, 4)]
-    for before, after in zip(errors[:-1], errors[1:], strict=True):
+    for before, after in itertools.pairwise(errors):
         assert (after <= before * (1 + 1e-5)).all()
     assert errors[-1].mean() < 0.8 * errors[0].mean()
 

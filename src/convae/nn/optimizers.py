@@ -109,7 +109,7 @@ def _is_matrix(variable: keras.Variable) -> bool:
     axis.
     """
     *others, last = variable.shape
-    return min(math.prod(others), last) >= SMALLEST_RANK
+    return bool(min(math.prod(others), last) >= SMALLEST_RANK)
 
 
 def _orthogonalize(matrix: keras.KerasTensor) -> keras.KerasTensor:

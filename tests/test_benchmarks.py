@@ -1,0 +1,266 @@
+"""The benchmarks of training: their peers, what they count, and what they refuse to claim."""
+
+import importlib
+import json
+import math
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convae.nn.config import Architecture
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+REFERENCE = Architecture(28, 28, 1)
+# Trainings of as many steps are compiled once.
+EPOCHS = 3
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Imports a module of the folder of benchmarks."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+@pytest.fixture
+def gpu_training(module, monkeypatch):
+    """The module; what its programs compile is kept, as the tests keep it."""
+    found = module("gpu_training")
+    monkeypatch.setattr(found, "ON_JAX", {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
+    return found
+
+
+@pytest.fixture
+def images_path(digits, tmp_path):
+    path = tmp_path / "images.npz"
+    np.savez(path, x_train=digits, x_test=digits[:16])
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["training_speed", "time_to_quality", "gpu_training", "peers/ours"]
+)
+def test_help_says_what_is_measured_and_how(name):
+    script = BENCHMARKS / f"{name}.py"
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    first_line = script.read_text(encoding="utf-8").splitlines()[0].removeprefix('"""')
+    assert " ".join(first_line.split()) in " ".join(done.stdout.split())
+
+
+def test_the_keras_script_trains_the_reference_network(module):
+    from convae.nn.backend import keras  # settles the backend: here it need not be TensorFlow
+
+    model = module("peers.keras_script").build()
+    assert isinstance(model, keras.Model)
+    assert model.count_params() == 178_769
+    assert [tuple(weight.shape) for weight in model.trainable_weights] == [
+        shape for name, shape in REFERENCE.weight_shapes().items() if "moving" not in name
+    ]
+
+
+def test_the_torch_loop_trains_the_reference_network(module):
+    torch = pytest.importorskip("torch")
+    network = module("peers.torch_loop").build()
+    statistics = [
+        values
+        for name, values in network.named_buffers()
+        if not name.endswith("num_batches_tracked")
+    ]
+    assert sum(values.numel() for values in (*network.parameters(), *statistics)) == 178_769
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 1, 28, 28)
+
+
+@pytest.mark.parametrize("name", ["keras_script", "torch_loop"])
+def test_peers_import_nothing_of_convae(name):
+    text = (BENCHMARKS / "peers" / f"{name}.py").read_text(encoding="utf-8")
+    imports = [line for line in text.splitlines() if line.startswith(("import", "from"))]
+    assert imports
+    assert not [line for line in imports if "convae" in line]
+
+
+def test_a_missing_environment_of_a_peer_names_the_word_that_makes_it(
+    module, monkeypatch, tmp_path
+):
+    programs = module("peers.programs")
+    monkeypatch.setattr(programs, "ROOT", tmp_path)
+    with pytest.raises(SystemExit) as refusal:
+        programs.peer_python("torch")
+    assert str(refusal.value) == (
+        "The peers run in environments of their own; .venv-torch/bin/python is missing. "
+        "Make it with: make test-torch"
+    )
+
+
+def test_a_program_that_ends_early_is_told_of_with_its_last_words(module):
+    programs = module("peers.programs")
+    command = [sys.executable, "-c", "import sys; print('{\"a\": 1}'); sys.exit('out of luck')"]
+    with programs.Program("a peer", command) as program:
+        elapsed_s, answer = program.answer()
+        assert elapsed_s > 0
+        assert answer == {"a": 1}
+        with pytest.raises(SystemExit) as refusal:
+            program.answer()
+    assert str(refusal.value).startswith(
+        "A program under measurement must answer until it is told to end; a peer ended with exit "
+        "code 1:\nout of luck\nRun it alone: "
+    )
+
+
+def test_the_operations_of_a_training_are_counted_layer_by_layer(module):
+    limits = module("limits")
+    by_hand = [
+        14 * 14 * 9 * 32,
+        7 * 7 * 9 * 32 * 64,
+        3136 * 16,
+        16 * 3136,
+        7 * 7 * 9 * 64 * 64,
+        14 * 14 * 9 * 64 * 32,
+        28 * 28 * 9 * 32,
+    ]
+    assert [math.prod(layer.product) for layer in limits.list_layers(REFERENCE)] == by_hand
+    assert limits.training_flops(REFERENCE) == 6 * sum(by_hand)
+
+
+def test_the_bytes_of_a_step_are_those_of_its_values_and_weights(module):
+    normalized = 14 * 14 * 32 + 7 * 7 * 64 + 14 * 14 * 64 + 28 * 28 * 32
+    others = 16 + 3136 + 28 * 28
+    an_image = 2 * 28 * 28 + 8 * normalized + 5 * others
+    counted = module("limits").step_bytes(REFERENCE, 32)
+    assert counted == 4 * (32 * an_image + 10 * REFERENCE.num_parameters)
+
+
+def test_the_limits_of_this_machine_are_measured(module):
+    limits = module("limits")
+    assert 0.01 < limits.matmul_gflops(64, 64, 64) < 1e6
+    assert 0.01 < limits.copy_gb_per_s(2**20) < 1e5
+
+
+def test_speeds_are_compared_round_by_round_and_with_the_faster_layout(module):
+    speed = module("training_speed")
+    speeds = {
+        speed.FAST: [20.0, 40.0, 30.0],
+        speed.KERAS: [10.0, 10.0, 10.0],
+        speed.PLAIN_TORCH[0]: [10.0, 20.0, 30.0],
+        speed.PLAIN_TORCH[1]: [15.0, 15.0, 15.0],
+        speed.PEAK: [70.0, 80.0, 75.0],
+    }
+    headline = speed.summarize(speeds, flops=10**9)
+    assert headline["vs_keras_tensorflow"] == 3
+    assert headline["vs_keras_tensorflow_min"] == 2
+    assert headline["vs_pytorch_float32"] == 2
+    assert headline["fraction_of_float32_peak"] == 30 / 80
+    assert headline["float32_peak_gflops"] == pytest.approx(80)
+
+
+def test_the_fewer_trainings_are_spread_among_the_more(module):
+    in_turn = module("time_to_quality").in_turn
+    assert in_turn(3, 1) == [(True, 0), (True, 1), (False, 0), (True, 2)]
+    assert in_turn(1, 1) == [(True, 0), (False, 0)]
+
+
+def trainings(quality, test_mse, seconds_to_bar):
+    return [
+        quality.Training(quality.OURS, 0, 5, 10.0, test_mse, 5, seconds_to_bar),
+        quality.Training(quality.KERAS, 0, 20, 40.0, 0.0067, 15, 30.0),
+    ]
+
+
+def test_the_kinder_time_of_the_peer_is_the_one_compared(module):
+    quality = module("time_to_quality")
+    headline = quality.summarize(trainings(quality, 0.0066, 10.0))
+    assert headline["seconds_reference"] == 30
+    assert headline["seconds_reference_all_epochs"] == 40
+    assert headline["vs_keras_tensorflow"] == 3
+
+
+def test_a_training_of_ours_that_misses_the_bar_gives_no_result(module):
+    quality = module("time_to_quality")
+    with pytest.raises(SystemExit) as refusal:
+        quality.summarize(trainings(quality, 0.0071, None))
+    assert str(refusal.value) == (
+        "A time to the bar needs trainings that meet it; seed 0 of convae fast had a test MSE of "
+        "0.00710. No result is written: better the preset."
+    )
+
+
+def test_the_bar_is_the_published_error_of_the_reference(module):
+    published = json.loads((BENCHMARKS / "results" / "reference.json").read_text(encoding="utf-8"))
+    bar = module("time_to_quality").reference_test_mse()
+    assert bar == pytest.approx(published["headline"]["test_mse"], abs=5e-5)
+
+
+def test_the_first_losses_of_a_training_are_those_of_its_steps(gpu_training, images_path):
+    options = ("--images", images_path, "--epochs", EPOCHS)
+    means = gpu_training.first_losses(2, options, "cpu")
+    assert [step for step, _ in means] == [1, 2]
+    first, second = gpu_training.step_losses(means)
+    assert 0 < second < first < 0.5
+    assert first == means[0][1]
+
+
+def test_our_program_answers_what_the_benchmarks_read(module, images_path, monkeypatch, capsys):
+    ours = module("peers.ours")
+
+    def answers(*options):
+        words = ["ours.py", "--images", images_path, *options]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        ours.main()
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    trained, tested = answers("--evaluate", "--epochs", EPOCHS)
+    assert trained == {"epochs": EPOCHS, "images": EPOCHS * 64}
+    assert 0 < tested["test_mse"] < 0.5
+    ready, *measurements = answers("--repeat", EPOCHS - 1)
+    assert ready["library"].startswith("keras ")
+    assert [answer["images"] for answer in measurements] == [64, 64]
+    assert all(answer["elapsed_s"] > 0 for answer in measurements)
+    assert measurements[1]["loss"] < measurements[0]["loss"]
+
+
+def test_equal_losses_do_not_deviate_and_the_largest_difference_counts(gpu_training):
+    means = [(1, 0.4), (2, 0.3)]  # losses 0.4 and 0.2
+    assert gpu_training.largest_deviation(means, means) == 0
+    assert gpu_training.largest_deviation([(1, 0.4), (2, 0.31)], means) == pytest.approx(0.1)
+    with pytest.raises(SystemExit, match="received those of 1 and of 2 steps"):
+        gpu_training.largest_deviation(means[:1], means)
+
+
+def test_the_floor_of_a_step_follows_from_what_the_machine_can_do(gpu_training):
+    floors = gpu_training.floor_seconds(REFERENCE, 32, gflops=1000.0, gb_per_s=100.0)
+    assert floors["multiply_adds"] == pytest.approx(32 * 40_228_608 / 1e12)
+    assert 0.1e-3 < floors["bytes"] < 10e-3
+
+
+def test_without_a_gpu_the_benchmark_of_one_refuses(gpu_training, monkeypatch):
+    monkeypatch.setattr(gpu_training.jax, "default_backend", lambda: "cpu")
+    with pytest.raises(SystemExit) as refusal:
+        gpu_training.require_gpu()
+    assert str(refusal.value) == (
+        "This benchmark is of a GPU; JAX computes on cpu here. Run it where JAX finds a GPU, or "
+        "try it out with --allow-cpu, which writes no result."
+    )
+
+
+def test_wheels_come_first_on_the_path_of_this_process_and_of_its_programs(
+    gpu_training, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    wheels, folder = tmp_path / "wheels", tmp_path / "unpacked"
+    wheels.mkdir()
+    with pytest.raises(
+        SystemExit, match=r"has none\. Put those of convae, Keras and what they need"
+    ):
+        gpu_training.unpack_wheels(wheels, folder)
+    with zipfile.ZipFile(wheels / "carried-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("carried_module.py", "VALUE = 7\n")
+    gpu_training.unpack_wheels(wheels, folder)
+    program = "import carried_module; print(carried_module.VALUE)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("7\n", "")
+    assert sys.path[0] == str(folder)
