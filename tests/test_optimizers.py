@@ -57,3 +57,14 @@ def test_the_learning_rate_falls_as_its_schedule_says(name, schedule, halfway):
         optimizer.apply([keras.ops.zeros(4)], [variable])
     rate = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(optimizer.learning_rate))
     assert float(rate) == pytest.approx(halfway, rel=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "decays"), [((3, 3, 16, 16), True), ((16,), False)])
+def test_kernels_decay_and_the_rest_does_not(shape, decays):
+    variable = keras.Variable(np.ones(shape, np.float32))
+    options = TrainingOptions(
+        epochs=1, learning_rate=0.5, learning_rate_schedule="constant", weight_decay=0.1
+    )
+    make_optimizer(options, num_steps=10).apply([keras.ops.zeros(shape)], [variable])
+    expected = 0.95 if decays else 1.0
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variable.value), expected, rtol=1e-6)

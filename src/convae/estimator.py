@@ -48,6 +48,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         optimizer: "adam", or "muon" (orthogonalised momentum for kernels, Adam for the rest).
         learning_rate: First step size.
         learning_rate_schedule: "constant", or "cosine" or "linear" (down to 0 at the last step).
+        weight_decay: Share of a weight that a step of size 1 would take away.
         translation: Largest number of pixels by which an image is moved at random, down or up and
             right or left, each time it is met; the edges are drawn out.
         validation_split: Fraction of the images held out to validate on. With any, the weights of
@@ -88,6 +89,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         optimizer: str = "muon",
         learning_rate: float = 0.012,
         learning_rate_schedule: str = "linear",
+        weight_decay: float = 0.05,
         translation: int = 0,
         validation_split: float = 0.0,
         patience: int | None = None,
@@ -102,6 +104,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.learning_rate_schedule = learning_rate_schedule
+        self.weight_decay = weight_decay
         self.translation = translation
         self.validation_split = validation_split
         self.patience = patience

@@ -42,6 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer": "muon",
         "learning_rate": 0.012,
         "learning_rate_schedule": "linear",
+        "weight_decay": 0.05,
         "translation": 0,
         "validation_split": 0.0,
         "patience": None,
@@ -56,6 +57,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "learning_rate_schedule": "constant",
+        "weight_decay": 0.0,
         "translation": 0,
         "validation_split": 0.0,
         "patience": None,
@@ -251,6 +253,7 @@ class TrainingOptions:
         optimizer: "adam", or "muon" (orthogonalised momentum for kernels, Adam for the rest).
         learning_rate: First step size, above 0.
         learning_rate_schedule: "constant", or "cosine" or "linear" (down to 0 at the last step).
+        weight_decay: Share of a weight that a step of size 1 would take away, 0 or more, below 1.
         translation: Largest number of pixels, from 0 to 7, by which an image is moved at random,
             down or up and right or left, each time it is met.
         validation_split: Fraction of the images held out to validate on, 0 or more, below 1.
@@ -269,6 +272,7 @@ class TrainingOptions:
     optimizer: str = "muon"
     learning_rate: float = 0.012
     learning_rate_schedule: str = "linear"
+    weight_decay: float = 0.05
     translation: int = 0
     validation_split: float = 0.0
     patience: int | None = None
@@ -288,6 +292,9 @@ class TrainingOptions:
         )
         _one_of(self.optimizer, "optimizer", OPTIMIZER_NAMES)
         _one_of(self.learning_rate_schedule, "learning_rate_schedule", SCHEDULE_NAMES)
+        settle(
+            "weight_decay", _fraction(self.weight_decay, "weight_decay", 0.0, 1.0, open_low=False)
+        )
         settle("translation", whole_number(self.translation, "translation", 0, LARGEST_TRANSLATION))
         settle(
             "validation_split",

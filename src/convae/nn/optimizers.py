@@ -33,9 +33,8 @@ def make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizers
         rate = schedules.CosineDecay(rate, options.epochs * num_steps)
     elif options.learning_rate_schedule == "linear":
         rate = schedules.PolynomialDecay(rate, options.epochs * num_steps, end_learning_rate=0)
-    if options.optimizer == "muon":
-        return Muon(rate)
-    return keras.optimizers.Adam(rate)
+    optimizer = Muon if options.optimizer == "muon" else keras.optimizers.Adam
+    return optimizer(rate, weight_decay=options.weight_decay or None)
 
 
 class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
@@ -43,7 +42,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
 
     The step of a kernel, seen as a matrix, is its momentum with all singular values made nearly
     equal (Jordan et al., 2024). Unlike `keras.optimizers.Muon` it takes the kernels of
-    convolutions for matrices too, and decays no weights.
+    convolutions for matrices too. Such kernels alone decay.
 
     Args:
         learning_rate: Step size, a number or a schedule; a kernel's step has 0.2 of it as its root
@@ -62,6 +61,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
         """Make the moments of `variables`; Keras calls it."""
         if self.built:
             return
+        self.exclude_from_weight_decay([v for v in variables if not _is_matrix(v)])
         super().build(variables)
         self._momenta = [
             self.add_variable_from_reference(variable, name="momentum") for variable in variables

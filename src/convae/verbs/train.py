@@ -111,6 +111,7 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option("--optimizer", type=click.Choice(OPTIMIZER_NAMES), help="How a step is made.")
 @click.option("--learning-rate", type=float, help="First step size.")
 @click.option("--learning-rate-schedule", type=click.Choice(SCHEDULE_NAMES), help="How it falls.")
+@click.option("--weight-decay", type=float, help="Share of a weight that a step of 1 takes away.")
 @click.option(
     "--translation", type=int, help="Move each image at random, by at most so many pixels."
 )
