@@ -43,7 +43,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         filters: Filters of each stage of the encoder; each stage halves the image.
         latent_dim: Length of the latent vector.
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
-        epochs: Passes over the training images; None takes 5, or as many more as make 1,000 steps.
+        epochs: Passes over the training images; None takes 4, or as many more as make 1,000 steps.
         batch_size: Images a step.
         optimizer: "adam", or "muon" (orthogonalised momentum for kernels, Adam for the rest).
         learning_rate: First step size.
@@ -89,7 +89,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         optimizer: str = "muon",
         learning_rate: float = 0.012,
         learning_rate_schedule: str = "linear",
-        weight_decay: float = 0.05,
+        weight_decay: float = 0.04,
         translation: int = 0,
         validation_split: float = 0.0,
         patience: int | None = None,

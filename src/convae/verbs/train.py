@@ -104,7 +104,7 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option(
     "--epochs",
     type=int,
-    help="Passes over the images. Default: the preset's; of `fast` 5, or as many as make 1,000 "
+    help="Passes over the images. Default: the preset's; of `fast` 4, or as many as make 1,000 "
     "steps.",
 )
 @click.option("--batch-size", type=int, help="Images a step.")
