@@ -732,6 +732,34 @@ def test_a_single_picture_is_reconstructed(command, pictures, model_path, tmp_pa
     assert (tmp_path / "out" / "errors.csv").read_text().splitlines()[1].startswith("1.png,")
 
 
+def test_refining_lowers_the_error_and_gives_the_latents_that_do(
+    command, pictures, model_path, tmp_path
+):
+    errors, rows = [], []
+    for steps in ("0", "3"):
+        options = ("--refine", steps, "--fit", "pad", "--json")
+        done = command("reconstruct", model_path, pictures, "--out", tmp_path / "out", *options)
+        errors.append(one_object(done)["mse"])
+        path = tmp_path / f"{steps}.npy"
+        one_object(command("embed", model_path, pictures, path, *options))
+        rows.append(np.load(path))
+    assert errors[1] < errors[0]
+    assert rows[0].shape == rows[1].shape
+    assert not np.allclose(*rows)
+
+
+@pytest.mark.parametrize("steps", ["-1", "1001"])
+def test_a_number_of_refinement_steps_out_of_range_is_refused(
+    command, pictures, model_path, tmp_path, steps
+):
+    for arguments in (
+        ("reconstruct", model_path, pictures, "--out", tmp_path / "out"),
+        ("embed", model_path, pictures, tmp_path / "latents.npy"),
+    ):
+        message = one_error(command(*arguments, "--refine", steps))
+        assert message.startswith(f"refinement_steps must be from 0 to 1000; received {steps}.")
+
+
 def test_the_test_part_is_what_is_reconstructed(command, model_path, tmp_path, random_images):
     path = tmp_path / "images.npz"
     np.savez(path, x_train=random_images(5, 28, 28), x_test=random_images(2, 28, 28))
@@ -743,7 +771,9 @@ def test_the_test_part_is_what_is_reconstructed(command, model_path, tmp_path, r
 
 def test_a_perfect_reconstruction_is_null_in_json(command, model_path, tmp_path, monkeypatch):
     np.save(tmp_path / "images.npy", np.zeros((2, 28, 28), np.uint8))
-    monkeypatch.setattr(ConvAutoencoder, "reconstruct", lambda _, images: np.zeros(images.shape))
+    monkeypatch.setattr(
+        ConvAutoencoder, "reconstruct", lambda _, images, steps: np.zeros(images.shape)
+    )
     arguments = ("reconstruct", model_path, tmp_path / "images.npy", "--out", tmp_path / "out")
     assert "PSNR inf dB" in command(*arguments).out
     assert one_object(command(*arguments, "--json"))["psnr_db"] is None

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from convae import ConvAutoencoder
 from convae.errors import ParameterError
 
 
@@ -39,3 +40,26 @@ def test_the_number_of_steps_must_be_a_whole_number(fitted, images, steps):
     for method in (fitted.transform, fitted.reconstruct, fitted.score_samples):
         with pytest.raises(ParameterError, match="refinement_steps must be"):
             method(images, refinement_steps=steps)
+
+
+def test_an_image_is_refined_alike_alone_and_among_others(fitted, images):
+    together = fitted.score_samples(images, refinement_steps=3)
+    alone = [fitted.score(image[np.newaxis]) for image in images]
+    refined = [fitted.score_samples(image[np.newaxis], refinement_steps=3)[0] for image in images]
+    assert (np.array(refined) > alone).any()
+    np.testing.assert_allclose(refined, together, rtol=1e-2)
+
+
+def test_latents_of_zero_and_latents_without_effect_do_no_harm():
+    model = ConvAutoencoder(filters=(3,), latent_dim=2, epochs=1).fit(np.zeros((4, 8, 8), np.uint8))
+    for weight in model.keras_model.get_layer("encoder").weights:
+        weight.assign(np.zeros(weight.shape))
+    kernel = model.keras_model.get_layer("decoder").get_layer("volume").kernel
+    values = np.array(kernel)
+    values[1] = 0
+    kernel.assign(values)
+    images = np.full((1, 8, 8), 90, np.uint8)
+    refined = model.transform(images, refinement_steps=3)
+    assert np.isfinite(refined).all()
+    assert refined[0, 0] != 0
+    assert refined[0, 1] == 0

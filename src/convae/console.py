@@ -71,6 +71,18 @@ def image_options(verb: Verb) -> Verb:
     return verb
 
 
+def refine_option(verb: Verb) -> Verb:
+    """How many steps improve the latents that the encoder gives."""
+    return click.option(
+        "--refine",
+        type=int,
+        default=0,
+        show_default=True,
+        metavar="STEPS",
+        help="Steps that improve each image's latents; they lower its error and cost time.",
+    )(verb)
+
+
 def parse_numbers(text: str, option: str, separator: str, example: str) -> tuple[int, ...]:
     """The whole numbers that an option lists.
 

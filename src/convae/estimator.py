@@ -454,6 +454,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return _predict(self.keras_model.get_layer("decoder"), latents)
 
     def _checked(self, X: ArrayLike) -> Images:
+        check_is_fitted(self, "architecture_")
         images = as_images(X)
         if images.shape[1:] != self.architecture_.image_shape:
             height, width, channels = self.architecture_.image_shape

@@ -109,6 +109,7 @@ def write_reconstructions(
     originals: NDArray[Any],
     names: Sequence[str],
     num_shown: int,
+    refinement_steps: int = 0,
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Write `output_image.png`, `gallery.png` and `errors.csv`.
 
@@ -118,6 +119,7 @@ def write_reconstructions(
         originals: Images of its size, uint8 or float32 in [0, 1].
         names: One for each image.
         num_shown: Images in the gallery, evenly from the best to the worst reconstruction.
+        refinement_steps: As in `ConvAutoencoder.reconstruct`.
 
     Returns:
         The mean errors (`mse`, `psnr_db` of that mean, `ssim`), and the path of each file.
@@ -128,7 +130,7 @@ def write_reconstructions(
     parts = []
     for chunk in chunks(originals):
         part = to_float(originals[chunk])
-        rebuilt = model.reconstruct(part)
+        rebuilt = model.reconstruct(part, refinement_steps)
         parts.append((squared_errors(part, rebuilt), ssim(part, rebuilt)))
     mse, similarity = (np.concatenate(column) for column in zip(*parts, strict=True))
     paths = {
@@ -137,11 +139,11 @@ def write_reconstructions(
         "errors": folder / ERRORS,
     }
     first = originals[:COMPARED]
-    write_comparison(paths["output_image"], first, model.reconstruct(first))
+    write_comparison(paths["output_image"], first, model.reconstruct(first, refinement_steps))
     ranks = np.linspace(0, len(mse) - 1, min(num_shown, len(mse))).round().astype(int)
     chosen = np.argsort(mse, kind="stable")[ranks]
     shown = originals[chosen]
-    pictured = to_uint8(model.reconstruct(shown))
+    pictured = to_uint8(model.reconstruct(shown, refinement_steps))
     captions = [names[index] for index in chosen]
     write_image(paths["gallery"], gallery(to_uint8(shown), pictured, mse[chosen], captions))
     rows = [

@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from convae.nn.backend import keras
 from convae.nn.predict import predict
 
-# Of the spread of each latent: far above rounding, and small beside what curves the decoder.
+# Of the size of an image's latents: far above rounding, and small beside what curves the decoder.
 DIFFERENCE = 1e-2
+LEAST_SLOPE = 1e-6
 FIRST_DAMPING = 1e-2
 DAMPING_AFTER_SUCCESS, DAMPING_AFTER_FAILURE = 0.3, 10.0
 
@@ -34,8 +35,9 @@ def refine_latents(
         float32 `(num_images, latent_dim)`.
     """
     count, latent_dim = latents.shape
-    spread = np.maximum(latents.std(axis=0), np.finfo(np.float32).tiny ** 0.5)
-    offsets = np.diag(DIFFERENCE * np.where(spread > 0, spread, 1)).astype(np.float32)
+    size = np.sqrt(np.square(latents).mean(axis=1))
+    difference = DIFFERENCE * np.where(size > 0, size, 1)[:, None]
+    offsets = difference[:, :, None] * np.eye(latent_dim, dtype=np.float32)
     targets = images.reshape(count, -1)
 
     def decode(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -45,18 +47,17 @@ def refine_latents(
     damping = np.full(count, FIRST_DAMPING)
     decoded = decode(latents)
     for _ in range(num_steps):
-        moved = decode((latents[:, None] + offsets).reshape(-1, latent_dim))
+        moved = decode((latents[:, None] + offsets).astype(np.float32).reshape(-1, latent_dim))
         slopes = moved.reshape(count, latent_dim, -1) - decoded[:, None]
         missing = targets - decoded
-        gram = slopes @ slopes.transpose(0, 2, 1)
-        diagonal = np.einsum("ijj->ij", gram)
-        diagonal += (
-            damping[:, None] * np.maximum(diagonal, diagonal.max(axis=1, keepdims=True) * 1e-6)
-            + 1e-12
-        )
+        gram = (slopes @ slopes.transpose(0, 2, 1)).astype(np.float64)
+        diagonal = np.einsum("ijj->ij", gram)  # a view, which can be written to
+        # A latent that moves no pixel would leave nothing to divide by.
+        least = LEAST_SLOPE * diagonal.max(axis=1, keepdims=True) + np.finfo(np.float32).tiny
+        diagonal += damping[:, None] * np.maximum(diagonal, least)
         wanted = slopes @ missing[:, :, None]
-        steps = np.linalg.solve(gram.astype(np.float64), wanted.astype(np.float64))[:, :, 0]
-        proposed = (latents + steps.astype(np.float32) @ offsets).astype(np.float32)
+        steps = np.linalg.solve(gram, wanted.astype(np.float64))[:, :, 0]
+        proposed = (latents + difference * steps).astype(np.float32)
         redecoded = decode(proposed)
         better = np.square(targets - redecoded).sum(axis=1) < np.square(missing).sum(axis=1)
         latents[better], decoded[better] = proposed[better], redecoded[better]

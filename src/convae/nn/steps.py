@@ -22,6 +22,8 @@ MOST_RESIDENT_BYTES = 2**30
 MOST_BLOCK_BYTES = 2**25
 MOST_STEPS = 1024
 
+LARGEST_BYTE = np.float32(255)
+
 Tree: TypeAlias = Any  # arrays of JAX in tuples and lists, traced ones among them
 
 
@@ -170,6 +172,7 @@ class _CompiledSteps:
             block,
             self._filled(positions),
             None if batches.offsets is None else self._filled(batches.offsets),
+            LARGEST_BYTE,
         )
         return np.asarray(losses)[:num_steps]
 
@@ -180,7 +183,13 @@ class _CompiledSteps:
         return filled
 
     def _run_compiled(
-        self, state: Tree, num_steps: Tree, block: Tree, positions: Tree, offsets: Tree
+        self,
+        state: Tree,
+        num_steps: Tree,
+        block: Tree,
+        positions: Tree,
+        offsets: Tree,
+        largest_byte: Tree,
     ) -> Tree:
         import jax
         import jax.numpy as jnp
@@ -195,7 +204,8 @@ class _CompiledSteps:
             (trainable, other, moments), losses = carried
             batch = block[positions[index]]
             if batch.dtype == jnp.uint8:
-                batch = batch.astype(jnp.float32) / 255
+                # By a number that XLA does not know: it would multiply by a rounded 1/255.
+                batch = batch.astype(jnp.float32) / largest_byte
             if offsets is not None:
                 batch = translate(batch, offsets[index])
             differentiate = jax.value_and_grad(compute_loss, has_aux=True)

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from convae.console import examples, finish, image_options, json_option, load_for
+from convae.console import (
+    examples,
+    finish,
+    image_options,
+    json_option,
+    load_for,
+    refine_option,
+)
 from convae.errors import ParameterError
 from convae.files import printable
 
@@ -12,7 +19,7 @@ from convae.files import printable
 @click.command(
     epilog=examples(
         "convae reconstruct mnist/model.safetensors mnist --out pictures",
-        "convae reconstruct parts/model.safetensors pictures/ --count 100",
+        "convae reconstruct parts/model.safetensors pictures/ --count 100 --refine 4",
     )
 )
 @click.argument("model", type=click.Path(path_type=Path))
@@ -31,6 +38,7 @@ from convae.files import printable
     show_default=True,
     help="Images in the gallery, from the best to the worst reconstruction in even steps.",
 )
+@refine_option
 @image_options
 @json_option
 def reconstruct(
@@ -38,6 +46,7 @@ def reconstruct(
     images: str,
     out: Path,
     count: int,
+    refine: int,
     fit: str,
     strict: bool,
     store: Path | None,
@@ -54,7 +63,7 @@ def reconstruct(
 
     estimator, dataset, originals, names = load_for(model, images, fit, strict, store)
     prepare_folder(out)
-    figures, files = write_reconstructions(out, estimator, originals, names, count)
+    figures, files = write_reconstructions(out, estimator, originals, names, count, refine)
     text = (
         f"{len(originals):,} images: MSE {figures['mse']:.5f}, PSNR {figures['psnr_db']:.1f} dB, "
         f"SSIM {figures['ssim']:.4f}"
@@ -71,12 +80,14 @@ def reconstruct(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images")
 @click.argument("output", type=click.Path(path_type=Path))
+@refine_option
 @image_options
 @json_option
 def embed(
     model: Path,
     images: str,
     output: Path,
+    refine: int,
     fit: str,
     strict: bool,
     store: Path | None,
@@ -97,7 +108,7 @@ def embed(
         )
     estimator, dataset, originals, names = load_for(model, images, fit, strict, store)
     prepare_folder(output.parent)
-    latents = estimator.transform(originals)
+    latents = estimator.transform(originals, refinement_steps=refine)
     write_latents(output, latents, names)
     num_images, latent_dim = latents.shape
     finish(
