@@ -26,7 +26,7 @@ def test_compiled_steps_are_the_steps_that_keras_takes(dtype, monkeypatch):
 
     def make_single_steps(model, optimizer, loss, images, batch_size):
         assert isinstance(optimizer, Muon)
-        return steps._SingleSteps(model, images)
+        return steps._SingleSteps(model, optimizer, loss, images)
 
     monkeypatch.setattr("convae.nn.train.make_steps", make_single_steps)
     single = ConvAutoencoder(**RECIPE).fit(images)

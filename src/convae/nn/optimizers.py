@@ -33,8 +33,9 @@ def make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizers
         rate = schedules.CosineDecay(rate, options.epochs * num_steps)
     elif options.learning_rate_schedule == "linear":
         rate = schedules.PolynomialDecay(rate, options.epochs * num_steps, end_learning_rate=0)
-    optimizer = Muon if options.optimizer == "muon" else keras.optimizers.Adam
-    return optimizer(rate, weight_decay=options.weight_decay or None)
+    if options.optimizer == "muon":
+        return Muon(rate, options.weight_decay)
+    return keras.optimizers.Adam(rate, weight_decay=options.weight_decay or None)
 
 
 class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
@@ -47,21 +48,23 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
     Args:
         learning_rate: Step size, a number or a schedule; a kernel's step has 0.2 of it as its root
             mean square.
+        decay: Share of a kernel that a step of size 1 would take away beside its own step.
     """
 
     def __init__(
         self,
         learning_rate: "float | keras.optimizers.schedules.LearningRateSchedule" = 1e-3,
+        decay: float = 0.0,
         name: str = "muon",
         **settings: Any,  # noqa: ANN401 # those of any Keras optimizer
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **settings)
+        self.decay = decay
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Make the moments of `variables`; Keras calls it."""
         if self.built:
             return
-        self.exclude_from_weight_decay([v for v in variables if not _is_matrix(v)])
         super().build(variables)
         self._momenta = [
             self.add_variable_from_reference(variable, name="momentum") for variable in variables
@@ -90,6 +93,8 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
             matrix = ops.reshape(ahead, (-1, variable.shape[-1]))
             size = STEP_RMS * max(matrix.shape) ** 0.5
             step = ops.reshape(size * _orthogonalize(matrix), variable.shape)
+            # Not Keras's own decay, which on PyTorch stops at a network without any such kernel.
+            step = step + self.decay * variable
         else:
             self.assign(
                 velocity,

@@ -71,7 +71,7 @@ def make_steps(
     """The way to train that is fastest on this backend.
 
     Args:
-        model: The result of `convae.nn.build.build_model`, compiled with `optimizer` and `loss`.
+        model: The result of `convae.nn.build.build_model`.
         optimizer: Built for the trainable variables of `model`.
         loss: What is minimised.
         images: All images, uint8 or float32 in [0, 1], `(num_images, height, width, channels)`; in
@@ -80,7 +80,7 @@ def make_steps(
     """
     if keras.backend.backend() == "jax":
         return _CompiledSteps(model, optimizer, loss, images, batch_size)
-    return _SingleSteps(model, images)
+    return _SingleSteps(model, optimizer, loss, images)
 
 
 class _SingleSteps:
@@ -88,7 +88,14 @@ class _SingleSteps:
 
     most_steps = 1
 
-    def __init__(self, model: keras.Model, images: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: Loss,
+        images: NDArray[Any],
+    ) -> None:
+        model.compile(optimizer=optimizer, loss=loss)
         self._model, self._images = model, images
 
     def load(self) -> None:

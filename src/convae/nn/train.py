@@ -159,7 +159,6 @@ class _Run:
         self._optimizer = make_optimizer(options, self.num_steps)
         self._optimizer.build(model.trainable_variables)
         loss = LOSSES[options.loss]
-        model.compile(optimizer=self._optimizer, loss=loss)
         self._steps = make_steps(model, self._optimizer, loss, images, options.batch_size)
         self._steps_a_call = 1
         self._kept_at = time.monotonic()
