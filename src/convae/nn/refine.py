@@ -57,6 +57,9 @@ def refine_latents(
         diagonal += damping[:, None] * np.maximum(diagonal, least)
         wanted = slopes @ missing[:, :, None]
         steps = np.linalg.solve(gram, wanted.astype(np.float64))[:, :, 0]
+        # Not further than the latents are large: a slope that is rounding alone sends them far off.
+        lengths = np.abs(steps).max(axis=1, keepdims=True)
+        steps /= np.maximum(1, DIFFERENCE * lengths)
         proposed = (latents + difference * steps).astype(np.float32)
         redecoded = decode(proposed)
         better = np.square(targets - redecoded).sum(axis=1) < np.square(missing).sum(axis=1)
