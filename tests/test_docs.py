@@ -154,6 +154,9 @@ def test_the_pages_are_not_built_without_a_measured_figure(result, tmp_path):
     [
         ("reference", "test_mse", "{:.4f}"),
         ("reference", "pca16_test_mse", "PCA, 16 numbers: {:.4f}"),
+        ("time_to_quality", "vs_keras_tensorflow", "Keras on TensorFlow, a plain script: {:.1f}"),
+        ("training_speed", "vs_keras_tensorflow", "times those of Keras on TensorFlow: {:.1f}"),
+        ("training_speed", "vs_pytorch_float32", "times those of a plain PyTorch loop: {:.1f}"),
         ("startup", "help_cpu_s", "{:.2f} s"),
         ("startup", "help_over_import_keras", "{:.2f} times that of importing Keras"),
         ("convolution", "native_over_product", "Keras's native convolutions: {:.1f}"),
