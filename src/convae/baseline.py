@@ -101,6 +101,5 @@ def pca_mse(train: Images, test: Images, num_components: int) -> float:
 
 def _parts(images: Images) -> Iterator[NDArray[Any]]:
     """The images, in arrays of bounded size."""
-    # Only the shape matters, and an array of a single value that is repeated takes no memory.
-    for part in chunks(np.broadcast_to(np.uint8(0), images.shape)):
+    for part in chunks(images):
         yield images[part]

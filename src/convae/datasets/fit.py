@@ -11,7 +11,7 @@ from convae.images.contract import as_images
 from convae.images.gather import PictureSettings
 from convae.images.memory import check_memory, chunks, release
 from convae.images.resize import check_size, fit_channels, fit_size
-from convae.images.store import USE_STORE, check_room, store_images
+from convae.images.store import USE_STORE, keep_images
 
 
 def check_images(array: NDArray[Any], source: str, settings: PictureSettings) -> NDArray[Any]:
@@ -90,11 +90,4 @@ def fit_images(images: NDArray[Any], source: str, settings: PictureSettings) -> 
             if settings.store is not None and settings.progress is not None:
                 settings.progress(min(chunk.stop, len(images)), len(images))
 
-    if settings.store is not None:
-        check_room(shape, dtype, settings.store, what)
-        return store_images(parts(), settings.store)
-    check_memory(shape, dtype, what, f"Choose a smaller size, or {USE_STORE}.")
-    result = np.empty(shape, dtype)
-    for position, part in enumerate(parts()):
-        result[position] = part[0]
-    return result
+    return keep_images(parts(), shape, dtype, settings.store, what, "Choose a smaller size")

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from convae.errors import DataError, ImageError
 from convae.files import printable
 from convae.images.contract import to_float, to_uint8
-from convae.images.memory import check_memory
 from convae.images.pictures import Header, Source, decode, read_header
 from convae.images.resize import (
     CHANNELS,
@@ -28,7 +27,7 @@ from convae.images.resize import (
     fit_channels,
     fit_size,
 )
-from convae.images.store import USE_STORE, StorePath, check_room, check_store, store_images
+from convae.images.store import StorePath, check_store, keep_images
 
 # Pictures that share a size keep it up to here; mixed ones are brought to at most 64 pixels.
 LARGEST_COMMON_SIDE = 128
@@ -221,16 +220,8 @@ def gather(
         if not names:
             raise passes.nothing_left(where)
 
-    if settings.store is None:
-        remedy = f"Choose a smaller size or fewer pictures, or {USE_STORE}."
-        check_memory(shape, dtype, what, remedy)
-        images: NDArray[Any] = np.empty(shape, dtype)
-        for index, image in enumerate(fitted()):
-            images[index] = image[0]
-        images = images[: len(names)]
-    else:
-        check_room(shape, dtype, settings.store, what)
-        images = store_images(fitted(), settings.store)
+    remedy = "Choose a smaller size or fewer pictures"
+    images = keep_images(fitted(), shape, dtype, settings.store, what, remedy)
     skipped = tuple(passes.skipped[position] for position in sorted(passes.skipped))
     return FolderImages(images, tuple(names), num_resized, (*unread, *skipped), tuple(positions))
 

@@ -4,6 +4,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -46,15 +47,23 @@ def check_memory(shape: Sequence[int], dtype: DTypeLike, what: str, remedy: str)
         )
 
 
-def chunks(images: NDArray[np.generic], copies: int = 1) -> Iterator[slice]:
+class Shaped(Protocol):
+    """An array, or what stands for one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+
+
+def chunks(images: Shaped, copies: int = 1) -> Iterator[slice]:
     """Slices that cut the first axis of an array into parts of bounded size, one image or more.
 
     Args:
-        images: Any array.
+        images: Any array, or what has the shape of one.
         copies: How many arrays of a part's size there will be at a time.
     """
     length = max(1, CHUNK_VALUES // max(1, copies * math.prod(images.shape[1:])))
-    for start in range(0, len(images), length):
+    for start in range(0, images.shape[0], length):
         yield slice(start, start + length)
 
 

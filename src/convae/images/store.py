@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convae.errors import DataError, ImageError, OutputError, ParameterError
 from convae.files import open_whole, printable
 from convae.images.contract import as_images
-from convae.images.memory import chunks
+from convae.images.memory import check_memory, chunks
 from convae.images.resize import CHANNELS
 
 ENDING = ".npy"
@@ -152,6 +152,43 @@ def _in_the_way(path: StorePath, what: str) -> OutputError:
         f"Images are stored where nothing is yet, or in place of stored images; {printable(path)} "
         f"is {what}. Choose another path, or remove it first."
     )
+
+
+def keep_images(
+    parts: Iterable[NDArray[Any]],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    store: StorePath | None,
+    what: str,
+    remedy: str,
+) -> NDArray[Any]:
+    """Images that are made a few at a time, in memory or in a store.
+
+    Args:
+        parts: Arrays of images of one size and dtype.
+        shape: Of all images; there may turn out to be fewer.
+        dtype: Of the images.
+        store: The .npy file to keep them in; None keeps them in memory.
+        what: Who asks, as the subject of a message.
+        remedy: What else can be done for want of memory, without a full stop.
+
+    Returns:
+        An array, or with a store a memory map that cannot be written to.
+
+    Raises:
+        DataError: They need too much memory.
+        OutputError: The store cannot be written, for want of room for one.
+    """
+    if store is not None:
+        check_room(shape, dtype, store, what)
+        return store_images(parts, store)
+    check_memory(shape, dtype, what, f"{remedy}, or {USE_STORE}.")
+    images = np.empty(shape, dtype)
+    count = 0
+    for part in parts:
+        images[count : count + len(part)] = part
+        count += len(part)
+    return images[:count]
 
 
 def check_room(shape: Sequence[int], dtype: DTypeLike, path: StorePath, what: str) -> None:
