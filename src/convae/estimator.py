@@ -18,7 +18,7 @@ from convae.images import as_images, to_float
 from convae.images.memory import chunks
 from convae.metrics import squared_errors
 from convae.modelfile import ModelContents, read_model, write_model
-from convae.nn.config import PRESETS, Architecture, TrainingOptions, enough_epochs, whole_number
+from convae.nn.config import PRESETS, Architecture, TrainingOptions, whole_number
 from convae.nn.history import records_from_json
 from convae.provenance import describe_images, library_versions
 
@@ -425,11 +425,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _training_options(self, num_images: int) -> TrainingOptions:
         names = TrainingOptions.__dataclass_fields__
-        values = {name: getattr(self, name) for name in names}
-        if self.epochs is None:
-            checked = TrainingOptions(**{**values, "epochs": 1})
-            values["epochs"] = enough_epochs(num_images, checked.batch_size)
-        return TrainingOptions(**values)
+        return TrainingOptions.for_images(num_images, **{n: getattr(self, n) for n in names})
 
     def _parts(self, images: Images, refinement_steps: int) -> Iterator[slice]:
         """Slices of images that can be worked on at a time."""

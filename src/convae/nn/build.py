@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.nn.backend import keras
-from convae.nn.config import LEAKY_SLOPE, Architecture
-from convae.nn.layers import KERNEL_SIDE, Conv2D, Conv2DTranspose
+from convae.nn.config import KERNEL_SIDE, LEAKY_SLOPE, Architecture
+from convae.nn.layers import Conv2D, Conv2DTranspose
 
 
 class _Seeds:

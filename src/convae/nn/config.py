@@ -17,6 +17,7 @@ LARGEST_LATENT_DIM = 1_048_576
 MOST_PARAMETERS = 100_000_000
 # A record of each epoch stands in the header of the model file, which is bounded too.
 MOST_EPOCHS = 5_000
+KERNEL_SIDE = 3
 LEAKY_SLOPE = 0.2
 
 LOSS_NAMES = ("mse", "mae", "bce", "ssim")
@@ -173,16 +174,26 @@ class Architecture:
         volume_size = math.prod(self.volume)
         before = self.channels
         for stage, count in enumerate(self.filters, start=1):
-            kernel_and_bias(f"encoder/conv2d_{stage}", (3, 3, before, count), count)
+            kernel_and_bias(
+                f"encoder/conv2d_{stage}", (KERNEL_SIDE, KERNEL_SIDE, before, count), count
+            )
             batch_normalization(f"encoder/batch_normalization_{stage}", count)
             before = count
         kernel_and_bias("encoder/latents", (volume_size, self.latent_dim), self.latent_dim)
         kernel_and_bias("decoder/volume", (self.latent_dim, volume_size), volume_size)
         for stage, count in enumerate(reversed(self.filters), start=len(self.filters) + 1):
-            kernel_and_bias(f"decoder/conv2d_transpose_{stage}", (3, 3, count, before), count)
+            kernel_and_bias(
+                f"decoder/conv2d_transpose_{stage}",
+                (KERNEL_SIDE, KERNEL_SIDE, count, before),
+                count,
+            )
             batch_normalization(f"decoder/batch_normalization_{stage}", count)
             before = count
-        kernel_and_bias("decoder/reconstruction", (3, 3, self.channels, before), self.channels)
+        kernel_and_bias(
+            "decoder/reconstruction",
+            (KERNEL_SIDE, KERNEL_SIDE, self.channels, before),
+            self.channels,
+        )
         return shapes
 
     @property
@@ -313,6 +324,28 @@ class TrainingOptions:
                 f"{self.recompute_statistics!r}. Pass one of them."
             )
         settle("seed", whole_number(self.seed, "seed", 0, 2**63 - 1))
+
+    @classmethod
+    def for_images(
+        cls,
+        num_images: int,
+        *,
+        epochs: int | None = None,
+        **others: Any,  # noqa: ANN401 # the other parameters
+    ) -> "TrainingOptions":
+        """A recipe whose number of epochs may be left open: then `enough_epochs` decides.
+
+        Args:
+            num_images: Images to train on, 1 or more.
+            epochs: Passes over them; None leaves it open.
+            **others: The other parameters.
+
+        Raises:
+            ParameterError: A value is outside its range.
+        """
+        if epochs is None:
+            epochs = enough_epochs(num_images, cls(epochs=1, **others).batch_size)
+        return cls(epochs=epochs, **others)
 
     def to_json(self) -> dict[str, Any]:
         """The same values as plain JSON values."""

@@ -9,8 +9,6 @@ backend has a faster native convolution, and that is used.
 
 from convae.nn.backend import keras
 
-KERNEL_SIDE = 3
-
 
 def products_are_faster() -> bool:
     """Whether convolutions shall be written as matrix products: on JAX, when it runs on a CPU."""

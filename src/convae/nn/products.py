@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.lax import optimization_barrier
 
-KERNEL_SIDE = 3
+from convae.nn.config import KERNEL_SIDE
+
 Residuals = tuple[jax.Array, ...]
 
 TAPS = [(row, column) for row in range(KERNEL_SIDE) for column in range(KERNEL_SIDE)]

@@ -196,9 +196,7 @@ def _check_recipe(recipe: dict[str, Any]) -> None:
     recipe = dict(recipe)
     shape = {name: recipe.pop(name) for name in ("filters", "latent_dim") if name in recipe}
     Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, **shape)
-    if recipe.get("epochs") is None:
-        recipe["epochs"] = 1
-    TrainingOptions(**recipe)
+    TrainingOptions.for_images(1, **recipe)
 
 
 def _train(
