@@ -71,6 +71,12 @@ def image_options(verb: Verb) -> Verb:
     return verb
 
 
+def model_and_images(verb: Verb) -> Verb:
+    """The arguments MODEL and IMAGES."""
+    verb = click.argument("images")(verb)
+    return click.argument("model", type=click.Path(path_type=Path))(verb)
+
+
 def refine_option(verb: Verb) -> Verb:
     """How many steps improve the latents that the encoder gives."""
     return click.option(

@@ -10,6 +10,7 @@ from convae.console import (
     image_options,
     json_option,
     load_for,
+    model_and_images,
     refine_option,
 )
 from convae.errors import ParameterError
@@ -22,8 +23,7 @@ from convae.files import printable
         "convae reconstruct parts/model.safetensors pictures/ --count 100 --refine 4",
     )
 )
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images")
+@model_and_images
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -77,8 +77,7 @@ def reconstruct(
         "convae embed parts/model.safetensors pictures/ latents.csv",
     )
 )
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images")
+@model_and_images
 @click.argument("output", type=click.Path(path_type=Path))
 @refine_option
 @image_options
