@@ -14,10 +14,10 @@ import argparse
 import statistics
 import time
 
-from reference import LATENT_DIM, pca_test_mse
+from reference import LATENT_DIM, mnist_parts, pca_test_mse
 from results import print_table, write_result
 
-from convae import ConvAutoencoder, load_dataset
+from convae import ConvAutoencoder
 from convae.images import to_float
 from convae.metrics import psnr_db
 
@@ -37,10 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
     quick = parser.parse_args().quick
-    dataset = load_dataset("mnist")
-    if dataset.test is None:
-        raise SystemExit("MNIST must come with its test split.")
-    train, test = dataset.train, dataset.test
+    train, test = mnist_parts()
     if quick:
         train, test = train[:6000], test[:1000]
     seeds = SEEDS[:1] if quick else SEEDS

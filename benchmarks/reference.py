@@ -21,6 +21,19 @@ from convae.metrics import psnr_db
 LATENT_DIM = 16
 
 
+def mnist_parts() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """MNIST's images to train on and to test with.
+
+    Raises:
+        convae.DataUnavailableError: MNIST is not at hand.
+        SystemExit: It came without its test split.
+    """
+    dataset = load_dataset("mnist")
+    if dataset.test is None:
+        raise SystemExit("MNIST must come with its test split.")
+    return dataset.train, dataset.test
+
+
 def pca_test_mse(train: NDArray[np.float32], test: NDArray[np.float32]) -> float:
     """Mean squared error of `test` after PCA fitted on `train`, both in [0, 1]."""
     flat_train, flat_test = train.reshape(len(train), -1), test.reshape(len(test), -1)
@@ -34,10 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
     quick = parser.parse_args().quick
-    dataset = load_dataset("mnist")
-    if dataset.test is None:
-        raise SystemExit("MNIST must come with its test split.")
-    train, test = dataset.train[:6000] if quick else dataset.train, dataset.test
+    train, test = mnist_parts()
+    train = train[:6000] if quick else train
     changes = {"epochs": 3} if quick else {}
     seeds = [0] if quick else [0, 1, 2]
     rows = []
