@@ -264,3 +264,37 @@ def test_wheels_come_first_on_the_path_of_this_process_and_of_its_programs(
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("7\n", "")
     assert sys.path[0] == str(folder)
+
+
+def test_rows_that_are_there_are_not_measured_again(module, monkeypatch, tmp_path, digits):
+    quality = module("quality")
+    rows = tmp_path / "rows.jsonl"
+    measured = []
+
+    def measure(name, seed, changes, train, test):
+        measured.append((name, seed))
+        methods = (name, quality.refined(name))
+        return [quality.a_row(method, seed, 1, 1, 1.0, 0.5 - seed / 10) for method in methods]
+
+    def run(*options):
+        monkeypatch.setattr(sys, "argv", ["quality.py", "--rows", str(rows), *options])
+        quality.main()
+
+    written = {}
+    monkeypatch.setattr(quality, "measure", measure)
+    monkeypatch.setattr(quality, "mnist_parts", lambda: (digits, digits[:20]))
+    monkeypatch.setattr(quality, "write_result", lambda *given: written.update(given[1]))
+    run("--training", "best")
+    assert measured == [("best", 0), ("best", 1), ("best", 2)]
+    assert written == {}
+    rows.write_text(
+        "".join(rows.read_text().splitlines(keepends=True)[:4])
+    )  # the last seed is lost
+    measured.clear()
+    run()
+    assert measured == [
+        ("fast", 0), ("fast", 1), ("fast", 2), ("best", 2),
+        ("fast, 30 epochs", 0), ("fast, 30 epochs", 1), ("fast, 30 epochs", 2),
+    ]  # fmt: skip
+    assert written["best_test_mse"] == pytest.approx(0.4)
+    assert 0 < written["pca16_test_mse"] < 0.05

@@ -20,7 +20,7 @@ def test_the_preset_fast_is_what_a_plain_autoencoder_does():
     defaults = ConvAutoencoder().get_params()
     assert defaults.pop("seed") == 0
     assert defaults == PRESETS["fast"]
-    options = {**FAST.to_json(), "epochs": None}
+    options = {**FAST.to_json(), "epochs": None, "fewest_epochs": 4}
     assert {name: defaults[name] for name in options if name != "seed"} == {
         name: value for name, value in options.items() if name != "seed"
     }
@@ -140,11 +140,33 @@ def test_json_that_is_no_options_is_refused(document):
 
 
 @pytest.mark.parametrize(
-    ("num_images", "batch_size", "epochs"),
-    [(1, 32, 1000), (32, 32, 1000), (33, 32, 500), (1600, 32, 20), (60_000, 32, 4), (64, 1, 16)],
+    ("num_images", "batch_size", "fewest", "epochs"),
+    [
+        (1, 32, 4, 1000),
+        (32, 32, 4, 1000),
+        (33, 32, 4, 500),
+        (1600, 32, 4, 20),
+        (1600, 32, 30, 30),
+        (60_000, 32, 4, 4),
+        (60_000, 32, 20, 20),
+        (64, 1, 4, 16),
+    ],
 )
-def test_few_images_are_seen_more_often(num_images, batch_size, epochs):
-    assert enough_epochs(num_images, batch_size) == epochs
+def test_few_images_are_seen_more_often(num_images, batch_size, fewest, epochs):
+    assert enough_epochs(num_images, batch_size, fewest) == epochs
+    options = TrainingOptions.for_images(num_images, batch_size=batch_size, fewest_epochs=fewest)
+    assert options.epochs == epochs
+
+
+@pytest.mark.parametrize("fewest", [0, MOST_EPOCHS + 1])
+def test_the_fewest_epochs_are_bounded(fewest):
+    with pytest.raises(ParameterError, match="fewest_epochs must be from 1 to 5000; received"):
+        TrainingOptions.for_images(10, fewest_epochs=fewest)
+
+
+def test_the_preset_best_differs_in_the_network_and_the_epochs():
+    differing = {name for name, value in PRESETS["best"].items() if value != PRESETS["fast"][name]}
+    assert differing == {"filters", "fewest_epochs"}
 
 
 def test_every_loss_has_a_function():

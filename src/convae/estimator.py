@@ -43,7 +43,9 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         filters: Filters of each stage of the encoder; each stage halves the image.
         latent_dim: Length of the latent vector.
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
-        epochs: Passes over the training images; None takes 4, or as many more as make 1,000 steps.
+        epochs: Passes over the training images; None takes `fewest_epochs`, or as many more as make
+            1,000 steps.
+        fewest_epochs: The fewest passes where `epochs` is None.
         batch_size: Images a step.
         optimizer: "adam", or "muon" (orthogonalised momentum for kernels, Adam for the rest).
         learning_rate: First step size.
@@ -85,6 +87,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         *,
         loss: str = "mse",
         epochs: int | None = None,
+        fewest_epochs: int = 4,
         batch_size: int = 32,
         optimizer: str = "muon",
         learning_rate: float = 0.012,
@@ -100,6 +103,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.latent_dim = latent_dim
         self.loss = loss
         self.epochs = epochs
+        self.fewest_epochs = fewest_epochs
         self.batch_size = batch_size
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -424,7 +428,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self.architecture_.latent_dim
 
     def _training_options(self, num_images: int) -> TrainingOptions:
-        names = TrainingOptions.__dataclass_fields__
+        names = [*TrainingOptions.__dataclass_fields__, "fewest_epochs"]
         return TrainingOptions.for_images(num_images, **{n: getattr(self, n) for n in names})
 
     def _parts(self, images: Images, refinement_steps: int) -> Iterator[slice]:

@@ -26,19 +26,35 @@ SCHEDULE_NAMES = ("constant", "cosine", "linear")
 # Images moved so far that nothing of them is left teach nothing.
 LARGEST_TRANSLATION = SMALLEST_SIDE - 1
 
-# Where the number of epochs is left open: few are enough for many images, and a network that is
-# trained for fewer steps shows nothing yet.
-FEWEST_EPOCHS = 4
+# Where the number of epochs is left open: a network that is trained for fewer steps shows nothing
+# yet, so few images are seen more often.
 FEWEST_STEPS = 1_000
 
 # Recipes by name: keyword arguments of `ConvAutoencoder`. `reference` never changes; `fast` is what
-# `ConvAutoencoder()` does.
+# `ConvAutoencoder()` does, and `best` differs from it in the shape of the network and its patience.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
         "filters": (32, 64),
         "latent_dim": 16,
         "loss": "mse",
         "epochs": None,
+        "fewest_epochs": 4,
+        "batch_size": 32,
+        "optimizer": "muon",
+        "learning_rate": 0.012,
+        "learning_rate_schedule": "linear",
+        "weight_decay": 0.04,
+        "translation": 0,
+        "validation_split": 0.0,
+        "patience": None,
+        "recompute_statistics": True,
+    },
+    "best": {
+        "filters": (32, 64, 128, 128),
+        "latent_dim": 16,
+        "loss": "mse",
+        "epochs": None,
+        "fewest_epochs": 15,
         "batch_size": 32,
         "optimizer": "muon",
         "learning_rate": 0.012,
@@ -331,6 +347,7 @@ class TrainingOptions:
         num_images: int,
         *,
         epochs: int | None = None,
+        fewest_epochs: int = 4,
         **others: Any,  # noqa: ANN401 # the other parameters
     ) -> "TrainingOptions":
         """A recipe whose number of epochs may be left open: then `enough_epochs` decides.
@@ -338,13 +355,15 @@ class TrainingOptions:
         Args:
             num_images: Images to train on, 1 or more.
             epochs: Passes over them; None leaves it open.
+            fewest_epochs: The fewest that are then decided on, from 1 to 5,000.
             **others: The other parameters.
 
         Raises:
             ParameterError: A value is outside its range.
         """
         if epochs is None:
-            epochs = enough_epochs(num_images, cls(epochs=1, **others).batch_size)
+            batch_size = cls(epochs=1, **others).batch_size
+            epochs = enough_epochs(num_images, batch_size, fewest_epochs)
         return cls(epochs=epochs, **others)
 
     def to_json(self) -> dict[str, Any]:
@@ -367,12 +386,17 @@ class TrainingOptions:
         return cls(**document)
 
 
-def enough_epochs(num_images: int, batch_size: int) -> int:
-    """Epochs where their number is left open: 4, or as many more as make 1,000 steps.
+def enough_epochs(num_images: int, batch_size: int, fewest_epochs: int) -> int:
+    """Epochs where their number is left open: the fewest, or as many more as make 1,000 steps.
 
     Args:
         num_images: Images to train on, 1 or more.
         batch_size: Images a step.
+        fewest_epochs: From 1 to 5,000.
+
+    Raises:
+        ParameterError: `fewest_epochs` is outside its range.
     """
     num_steps = math.ceil(num_images / batch_size)
-    return max(FEWEST_EPOCHS, math.ceil(FEWEST_STEPS / num_steps))
+    fewest = whole_number(fewest_epochs, "fewest_epochs", 1, MOST_EPOCHS)
+    return max(fewest, math.ceil(FEWEST_STEPS / num_steps))

@@ -104,8 +104,11 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option(
     "--epochs",
     type=int,
-    help="Passes over the images. Default: the preset's; of `fast` 4, or as many as make 1,000 "
-    "steps.",
+    help="Passes over the images. Default: the preset's; of `fast` and `best` as many as make "
+    "1,000 steps, and at least --fewest-epochs.",
+)
+@click.option(
+    "--fewest-epochs", type=int, help="Where the passes are left open: of `fast` 4, of `best` 15."
 )
 @click.option("--batch-size", type=int, help="Images a step.")
 @click.option("--optimizer", type=click.Choice(OPTIMIZER_NAMES), help="How a step is made.")
