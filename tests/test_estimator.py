@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 from convae import ConvAutoencoder, load_dataset
 from convae.errors import ImageError, ModelFileError, OutputError, ParameterError
-from convae.modelfile import read_model, write_model
+from convae.modelfile import FittedJob, read_model, write_model
 from convae.nn.backend import keras
 
 TINY = {"filters": (3,), "latent_dim": 2, "epochs": 1}
@@ -203,6 +204,16 @@ def test_loading_and_saving_again_needs_no_keras_model(model_path, tmp_path):
     loaded.save(tmp_path / "again")
     assert loaded._keras_model is None
     assert (tmp_path / "again").read_bytes() == model_path.read_bytes()
+
+
+def test_what_a_job_fitted_is_kept_until_the_next_fit(model_path, tmp_path, digits):
+    job = FittedJob({"rate": 0.5}, {"table": np.arange(3, dtype=np.uint8)})
+    write_model(tmp_path / "a", dataclasses.replace(read_model(model_path), jobs={"finding": job}))
+    loaded = ConvAutoencoder.load(tmp_path / "a")
+    loaded.save(tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+    loaded.set_params(epochs=1).fit(digits).save(tmp_path / "c")
+    assert read_model(tmp_path / "c").jobs == {}
 
 
 def test_a_pickle_is_the_same_model(fitted, digits):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convae.errors import ModelFileError, ParameterError
-from convae.modelfile import ModelContents, model_identity, read_model, write_model
+from convae.modelfile import FittedJob, ModelContents, model_identity, read_model, write_model
 from convae.nn.config import Architecture
 from convae.safefile import file_identity, read_tensors, write_tensors
 
@@ -398,3 +398,50 @@ def test_a_file_that_announces_more_than_any_network_may_have_is_refused(tmp_pat
     assert "A network may have at most 100,000,000 parameters" in refusal(
         tmp_path / "a", tensors, document
     )
+
+
+def test_what_jobs_fitted_comes_back_beside_the_weights(tmp_path):
+    table = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    jobs = {
+        "finding": FittedJob({"rate": 0.5, "names": ["a"]}, {"deep/table": table}),
+        "no_table": FittedJob({}, {}),
+    }
+    write_model(tmp_path / "a", make_contents(jobs=jobs))
+    found = read_model(tmp_path / "a")
+    assert list(found.weights) == list(SMALL.weight_shapes())
+    assert set(found.jobs) == set(jobs)
+    assert found.jobs["finding"].settings == {"rate": 0.5, "names": ["a"]}
+    assert list(found.jobs["finding"].tables) == ["deep/table"]
+    np.testing.assert_array_equal(found.jobs["finding"].tables["deep/table"], table)
+    assert (found.jobs["no_table"].settings, found.jobs["no_table"].tables) == ({}, {})
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder", "Upper", "with/slash", "", "a" * 9 + "\n"])
+def test_a_job_has_a_plain_name_of_its_own(tmp_path, name):
+    text = (
+        "A job's name must be of lower-case letters and underscores, and none of encoder, decoder"
+    )
+    with pytest.raises(ParameterError, match=text):
+        make_contents(jobs={name: FittedJob({}, {})})
+    tensors, document = stored()
+    assert text in refusal(tmp_path / "a", tensors, {**document, "jobs": {name: {}}})
+
+
+@pytest.mark.parametrize(
+    ("jobs", "text"),
+    [
+        ([], "jobs must be a dict; received []."),
+        (None, "jobs must be a dict; received None."),
+        ({"finding": 3}, "Job finding must be a dict; received 3."),
+    ],
+)
+def test_jobs_of_the_wrong_kind_are_refused(tmp_path, jobs, text):
+    tensors, document = stored()
+    assert text in refusal(tmp_path / "a", tensors, {**document, "jobs": jobs})
+
+
+def test_a_tensor_of_a_job_that_is_not_there_is_refused(tmp_path):
+    tensors, document = stored()
+    tensors["finding/table"] = np.zeros(2, np.float32)
+    text = "missing [], unknown ['finding/table']"
+    assert text in refusal(tmp_path / "a", tensors, {**document, "jobs": {"other": {}}})

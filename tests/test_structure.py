@@ -13,7 +13,7 @@ ROOT = Path(convae.__file__).parent
 # come, share one) know nothing of each other.
 ROWS = [
     {"errors", "chart", "nn", "verbs"},
-    {"files", "images.memory", "images.resize", "strictjson", "nn.config", "nn.history"},
+    {"files", "images.memory", "images.resize", "strictjson", "nn.config", "nn.history", "split"},
     {"images.contract", "images.pictures", "safefile", "nn.table"},
     {"images.store"},
     {"datasets.arrays", "images.gather", "modelfile", "nn.checkpoint"},

@@ -17,10 +17,11 @@ from convae.errors import ImageError, ModelFileError, ParameterError
 from convae.images import as_images, to_float
 from convae.images.memory import chunks
 from convae.metrics import squared_errors
-from convae.modelfile import ModelContents, read_model, write_model
+from convae.modelfile import FittedJob, ModelContents, read_model, write_model
 from convae.nn.config import PRESETS, Architecture, TrainingOptions, whole_number
 from convae.nn.history import records_from_json
 from convae.provenance import describe_images, library_versions
+from convae.split import held_out_indices
 
 if TYPE_CHECKING:
     import keras
@@ -190,7 +191,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         options = self._training_options(len(images))
         height, width, channels = images.shape[1:]
         architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
-        held_out = _held_out(len(images), options)
+        held_out = held_out_indices(len(images), options.validation_split, options.seed)
         data = describe_images(images)
 
         model = _build(architecture, options.seed)
@@ -216,6 +217,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._versions = library_versions()
         self._keras_model = model
         self._stored_weights: dict[str, Floats] | None = None
+        self._jobs: dict[str, FittedJob] = {}
         return self
 
     @property
@@ -351,23 +353,29 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the one model file (docs/format), whole or not at all.
 
+        What jobs had fitted beside a network that was loaded is kept.
+
         Raises:
             OutputError: The file cannot be written.
         """
+        write_model(path, self.to_contents())
+
+    def to_contents(self) -> ModelContents:
+        """What `save` writes."""
         check_is_fitted(self, "architecture_")
         history = [
             {name: value for name, value in record.items() if name != "elapsed_s"}
             for record in self.history_
         ]
-        contents = ModelContents(
+        return ModelContents(
             architecture=self.architecture_,
             weights=self.weights_,
             preprocessing={"channel_axis": self._channel_axis},
             data=self.data_,
             training={"options": self._options.to_json(), "history": history},
             versions=self._versions,
+            jobs=self._jobs,
         )
-        write_model(path, contents)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -406,6 +414,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model._versions = contents.versions
         model._keras_model = None
         model._stored_weights = contents.weights
+        model._jobs = contents.jobs
         return model
 
     def __getstate__(self) -> dict[str, Any]:
@@ -476,17 +485,3 @@ def _predict(model: "keras.Model", inputs: NDArray[Any]) -> Floats:
     from convae.nn.predict import predict
 
     return predict(model, to_float(inputs))
-
-
-def _held_out(num_images: int, options: TrainingOptions) -> NDArray[np.intp]:
-    """Indices of the validation images, drawn at random since folders come sorted."""
-    if options.validation_split == 0:
-        return np.empty(0, np.intp)
-    num_held_out = round(num_images * options.validation_split)
-    if not 0 < num_held_out < num_images:
-        raise ParameterError(
-            f"validation_split must leave at least one image on each side; received "
-            f"{options.validation_split} of {num_images} images. Change it or add images."
-        )
-    order = np.random.default_rng([options.seed, 0]).permutation(num_images)
-    return np.sort(order[:num_held_out])

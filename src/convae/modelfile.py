@@ -1,11 +1,12 @@
-"""The one model file: an architecture, its weights, and where they come from.
+"""The one model file: an architecture, its weights, where they come from, and what jobs fitted.
 
 It builds no network and loads no Keras; how the bytes are kept safe is `convae.safefile`.
 """
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from reprlib import repr as quote  # bounded: a hostile section may have a million characters
 from typing import Any
 
@@ -20,6 +21,20 @@ KIND = "model"
 
 _SECTIONS = ("preprocessing", "data", "training", "versions")
 _LONGEST_REASON = 400
+_NETWORKS = ("encoder", "decoder")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FittedJob:
+    """What one job, such as finding anomalies, fitted beside the network; its module knows more.
+
+    Args:
+        settings: JSON values under `str` keys.
+        tables: Arrays by name, of the kinds that `convae.safefile.write_tensors` takes.
+    """
+
+    settings: dict[str, Any]
+    tables: dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -34,6 +49,7 @@ class ModelContents:
         data: What is known of the training images, as JSON values.
         training: A summary of the training, as JSON values.
         versions: Versions by library, both `str`.
+        jobs: What each job fitted, by a name of lower-case letters and underscores.
 
     Raises:
         ParameterError: A weight or a section is missing, unknown or of the wrong kind.
@@ -45,11 +61,13 @@ class ModelContents:
     data: dict[str, Any]
     training: dict[str, Any]
     versions: dict[str, Any]
+    jobs: dict[str, FittedJob] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_sections(self)
         _check_shapes(self.architecture, self.weights)
         _check_numbers(self.weights)
+        _check_jobs({name: job.settings for name, job in self.jobs.items()})
 
 
 def write_model(path: str | os.PathLike[str], contents: ModelContents) -> None:
@@ -66,7 +84,12 @@ def write_model(path: str | os.PathLike[str], contents: ModelContents) -> None:
     contents.__post_init__()
     sections = {name: getattr(contents, name) for name in _SECTIONS}
     document = {"kind": KIND, "architecture": contents.architecture.to_json(), **sections}
-    write_tensors(path, contents.weights, document)
+    tensors: dict[str, NDArray[Any]] = dict(contents.weights)
+    if contents.jobs:
+        document["jobs"] = {name: job.settings for name, job in contents.jobs.items()}
+    for name, job in contents.jobs.items():
+        tensors |= {f"{name}/{table}": array for table, array in job.tables.items()}
+    write_tensors(path, tensors, document)
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelContents:
@@ -115,16 +138,37 @@ def model_identity(path: str | os.PathLike[str]) -> str:
 
 
 def _contents(tensors: dict[str, NDArray[Any]], document: dict[str, Any]) -> ModelContents:
+    settings = document.pop("jobs", {})
+    _check_jobs(settings)
     names = {"architecture", *_SECTIONS}
     if set(document) != names:
         raise ParameterError(
             f"The sections must be {sorted(names)}; received {quote(sorted(document))}."
         )
     architecture = Architecture.from_json(document.pop("architecture"))
+    jobs = {name: FittedJob(settings[name], {}) for name in settings}
+    for path in list(tensors):
+        name, _, table = path.partition("/")
+        if name in jobs:
+            jobs[name].tables[table] = tensors.pop(path)
     # By shapes alone, which cost nothing: a small file may announce a giant network.
     _check_shapes(architecture, tensors)
     weights = {name: tensors[name] for name in architecture.weight_shapes()}
-    return ModelContents(architecture, weights, **document)
+    return ModelContents(architecture, weights, jobs=jobs, **document)
+
+
+def _check_jobs(jobs: object) -> None:
+    """Settings by job."""
+    if not isinstance(jobs, dict):
+        raise ParameterError(f"jobs must be a dict; received {quote(jobs)}.")
+    for name, settings in jobs.items():
+        if not re.fullmatch("[a-z_]+", name) or name in _NETWORKS:
+            raise ParameterError(
+                f"A job's name must be of lower-case letters and underscores, and none of "
+                f"{', '.join(_NETWORKS)}; received {quote(name)}."
+            )
+        if not isinstance(settings, dict):
+            raise ParameterError(f"Job {name} must be a dict; received {quote(settings)}.")
 
 
 def _check_sections(contents: ModelContents) -> None:
