@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from convae.anomaly import AnomalyDetector
     from convae.datasets import Dataset, load_dataset
     from convae.errors import ConvaeError
     from convae.estimator import ConvAutoencoder
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AnomalyDetector",
     "ConvAutoencoder",
     "ConvaeError",
     "Dataset",
@@ -23,6 +25,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnomalyDetector": "convae.anomaly",
     "ConvAutoencoder": "convae.estimator",
     "ConvaeError": "convae.errors",
     "Dataset": "convae.datasets",

@@ -4,15 +4,14 @@ Both take the images a few at a time, so that nothing is ever as large as all of
 """
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
+from convae.components import fit_components
 from convae.images import to_float
 from convae.images.memory import chunks
 from convae.metrics import squared_errors
@@ -87,10 +86,7 @@ def pca_mse(train: Images, test: Images, num_components: int) -> float:
     most = min(MOST_IMAGES, max(num_components, MOST_VALUES // num_values))
     chosen = train[np.linspace(0, len(train) - 1, min(len(train), most)).astype(int)]
     flat = to_float(chosen).reshape(len(chosen), num_values)
-    with warnings.catch_warnings():
-        # Equal images have no variance, of which PCA would take the shares; nobody asks for them.
-        warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
-        pca = PCA(min(num_components, *flat.shape), random_state=0).fit(flat)
+    pca = fit_components(flat, num_components)
     total = 0.0
     for images in _parts(test):
         part = to_float(images)

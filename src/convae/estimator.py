@@ -264,7 +264,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             ImageError: X breaks the image contract or is not of the size fitted on.
             ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
         """
-        images = self._checked(X)
+        images = self.checked(X)
         return np.concatenate(
             [
                 self._latents(to_float(images[chunk]), refinement_steps)
@@ -315,7 +315,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             ImageError: X breaks the image contract or is not of the size fitted on.
             ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
         """
-        images = self._checked(X)
+        images = self.checked(X)
         parts = [
             self._reconstructions(to_float(images[chunk]), refinement_steps)
             for chunk in self._parts(images, refinement_steps)
@@ -338,7 +338,7 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             ImageError: X breaks the image contract or is not of the size fitted on.
             ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
         """
-        images = self._checked(X)
+        images = self.checked(X)
         errors = []
         for chunk in self._parts(images, refinement_steps):
             originals = to_float(images[chunk])
@@ -462,7 +462,12 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         latents = self._latents(images, refinement_steps)
         return _predict(self.keras_model.get_layer("decoder"), latents)
 
-    def _checked(self, X: ArrayLike) -> Images:
+    def checked(self, X: ArrayLike) -> Images:
+        """Images as `(num_images, height, width, channels)`, uint8 or float32 in [0, 1].
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+        """
         check_is_fitted(self, "architecture_")
         images = as_images(X)
         if images.shape[1:] != self.architecture_.image_shape:

@@ -1,0 +1,267 @@
+"""`AnomalyDetector`: a scikit-learn outlier detector around one autoencoder, kept in its file."""
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from convae.anomaly.calibration import Calibration, check_share
+from convae.anomaly.choice import choose_score
+from convae.anomaly.scores import AnomalyScores
+from convae.anomaly.stored import JOB, from_job, to_job
+from convae.errors import ModelFileError, ParameterError
+from convae.estimator import ConvAutoencoder
+from convae.images import as_images
+from convae.modelfile import read_model, write_model
+from convae.split import held_out_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convae.nn.train import Observer
+
+Floats = NDArray[np.float64]
+
+# A share of the held-out images chooses the score, and has no part in the calibration.
+CHOOSING_SHARE = 0.25
+MOST_CHOOSING = 300
+FEWEST_IMAGES = 3
+
+
+class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+    """Learns from normal images alone, and flags others at a stated rate of false alarms.
+
+    A part of the images is never trained on: their scores are what others are held against, so that
+    a p-value is what it says (`convae.anomaly.calibration` states the guarantee). Of several scores
+    the one is chosen that tells some of these images from made-up anomalies best.
+
+    **Scores have scikit-learn's sign: higher is more normal.** A p-value is small where an image is
+    suspicious.
+
+    Args:
+        autoencoder: An estimator that is cloned and fitted; None takes `ConvAutoencoder()`.
+        false_alarm_rate: Share of normal images that may be flagged, above 0 and below 1.
+        calibration_fraction: Share of the images that are held out, above 0 and below 1.
+        seed: Decides which, and what the made-up anomalies are.
+
+    Attributes:
+        autoencoder_: The fitted `ConvAutoencoder`.
+        choice_: The score that was chosen, why, and what methods without a network would have done
+            (`convae.anomaly.choice.Choice`).
+        calibration_: The scores of normal images that others are held against.
+        calibration_indices_: Indices, ascending, of the images held out; after `fit` only.
+
+    Example:
+        >>> import numpy as np
+        >>> from convae import AnomalyDetector, ConvAutoencoder, load_dataset
+        >>> digits = load_dataset("digits")
+        >>> zeros = digits.train[digits.train_labels == 0]
+        >>> small = ConvAutoencoder(filters=(8,), latent_dim=4, epochs=2)
+        >>> detector = AnomalyDetector(small, false_alarm_rate=0.1).fit(zeros)
+        >>> detector.predict(zeros).shape
+        (149,)
+    """
+
+    def __init__(
+        self,
+        autoencoder: ConvAutoencoder | None = None,
+        *,
+        false_alarm_rate: float = 0.01,
+        calibration_fraction: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        self.autoencoder = autoencoder
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration_fraction = calibration_fraction
+        self.seed = seed
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,  # noqa: ARG002 # scikit-learn's signature
+        *,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        observers: "Sequence[Observer]" = (),
+    ) -> Self:
+        """Train on normal images, choose a score and calibrate it.
+
+        Args:
+            X: The images, as `ConvAutoencoder` takes them.
+            y: Ignored; scikit-learn passes it.
+            checkpoint_path: As of `ConvAutoencoder.fit`.
+            resume: As of `ConvAutoencoder.fit`.
+            observers: As of `ConvAutoencoder.fit`.
+
+        Raises:
+            ParameterError: A parameter is outside its range, or there are too few images.
+            ImageError: X breaks the image contract.
+            ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
+        """
+        check_share(self.false_alarm_rate, "false_alarm_rate")
+        images = as_images(X)
+        held_out = self._held_out(len(images))
+        seen = np.delete(np.arange(len(images)), held_out)
+        train = np.asarray(X)[seen]
+        autoencoder = ConvAutoencoder() if self.autoencoder is None else clone(self.autoencoder)
+        autoencoder.fit(train, checkpoint_path=checkpoint_path, resume=resume, observers=observers)
+        train = as_images(train)
+        scores = AnomalyScores.fit(autoencoder, train, self.seed)
+        choosing = min(MOST_CHOOSING, int(CHOOSING_SHARE * len(held_out)))
+        order = np.random.default_rng([self.seed, 1]).permutation(held_out)
+        choice = choose_score(scores, images[np.sort(order[:choosing])], train, self.seed)
+        calibrating = np.sort(order if not choice.aurocs else order[choosing:])
+
+        self.autoencoder_ = autoencoder
+        self._scores = scores
+        self.choice_ = choice
+        self.calibration_indices_ = calibrating
+        self.calibration_ = Calibration(self.score_samples(images[calibrating]))
+        return self
+
+    @property
+    def offset_(self) -> float:
+        """The score below which an image is flagged at `false_alarm_rate`.
+
+        Raises:
+            ParameterError: The rate is smaller than the calibration images can support.
+        """
+        check_is_fitted(self, "autoencoder_")
+        return self.calibration_.threshold(self.false_alarm_rate)
+
+    def calibrate(self, X: ArrayLike) -> Self:
+        """Hold others against new normal images from now on; nothing is trained.
+
+        Args:
+            X: Normal images that neither `fit` nor the choice of the score has seen.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+        """
+        self.calibration_ = Calibration(self.score_samples(X))
+        return self
+
+    def score_samples(self, X: ArrayLike) -> Floats:
+        """How normal images are: **higher is more normal**.
+
+        Args:
+            X: The images.
+
+        Returns:
+            float64 `(num_images,)`, without a unit.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+        """
+        check_is_fitted(self, "autoencoder_")
+        images = self.autoencoder_.checked(X)
+        return self.choice_.combine(self._scores.deviations(images, self.choice_.score))
+
+    def p_values(self, X: ArrayLike) -> Floats:
+        """How often a normal image scores as low as each image: **small is suspicious**.
+
+        Args:
+            X: The images.
+
+        Returns:
+            float64 `(num_images,)`, above 0, at most 1.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+        """
+        return self.calibration_.p_values(self.score_samples(X))
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """The score above the threshold: **negative for an anomaly** at `false_alarm_rate`.
+
+        Args:
+            X: The images.
+
+        Returns:
+            float64 `(num_images,)`.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: The rate is smaller than the calibration images can support.
+        """
+        offset = self.offset_
+        return self.score_samples(X) - offset
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """-1 for an anomaly, 1 for a normal image.
+
+        Args:
+            X: The images.
+
+        Returns:
+            int64 `(num_images,)`; -1 where the p-value is at most `false_alarm_rate`.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: The rate is smaller than the calibration images can support.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the one model file, whole or not at all; it is the autoencoder's file too.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        check_is_fitted(self, "autoencoder_")
+        contents = self.autoencoder_.to_contents()
+        job = to_job(self._scores, self.choice_, self.calibration_, self._settings())
+        write_model(path, dataclasses.replace(contents, jobs={**contents.jobs, JOB: job}))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model file, which may come from a stranger: nothing in it is ever run.
+
+        Raises:
+            ModelFileError: The file is missing, damaged, hostile or too new, or has no detector.
+        """
+        contents = read_model(path)
+        if JOB not in contents.jobs:
+            raise ModelFileError(
+                f"{path} must hold an anomaly detector; received a model without one. Fit one "
+                f"with AnomalyDetector and save that."
+            )
+        autoencoder = ConvAutoencoder.from_contents(contents, str(path))
+        scores, choice, calibration, settings = from_job(contents.jobs[JOB], autoencoder, str(path))
+        detector = cls(autoencoder, **settings)
+        detector.autoencoder_ = autoencoder
+        detector._scores = scores
+        detector.choice_ = choice
+        detector.calibration_ = calibration
+        return detector
+
+    def _held_out(self, num_images: int) -> NDArray[np.intp]:
+        if num_images < FEWEST_IMAGES:
+            raise ParameterError(
+                f"A detector must have {FEWEST_IMAGES} images, 2 to learn from and 1 to calibrate "
+                f"on; received n_samples = {num_images}. Add normal images."
+            )
+        check_share(self.calibration_fraction, "calibration_fraction")
+        indices = held_out_indices(
+            num_images, self.calibration_fraction, self.seed, "calibration_fraction"
+        )
+        if num_images - len(indices) < 2:
+            raise ParameterError(
+                f"calibration_fraction must leave at least 2 images to learn from; received "
+                f"{self.calibration_fraction} of {num_images} images. Lower it or add images."
+            )
+        return indices
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("false_alarm_rate", "calibration_fraction", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 # scikit-learn's Tags is untyped
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        return tags

@@ -1,0 +1,89 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convae.anomaly.calibration import Calibration
+from convae.errors import ParameterError
+
+whole_scores = st.lists(st.integers(-5, 5), min_size=1, max_size=40).map(
+    lambda values: np.array(values, np.float64)
+)
+rates = st.integers(1, 99).map(lambda percent: percent / 100)
+
+
+@given(whole_scores, whole_scores)
+def test_a_p_value_counts_the_normal_images_that_score_as_low(calibrating, scores):
+    expected = [(1 + np.sum(calibrating <= score)) / (len(calibrating) + 1) for score in scores]
+    np.testing.assert_array_equal(Calibration(calibrating).p_values(scores), expected)
+
+
+@given(st.integers(1, 300), rates)
+def test_a_new_normal_image_is_flagged_no_more_often_than_stated(count, rate):
+    """Each of exchangeable images is as likely to be the new one: all cases are counted."""
+    scores = np.random.default_rng(count).permutation(count + 1).astype(np.float64)
+    p_values = [
+        Calibration(np.delete(scores, new)).p_values(scores[new : new + 1])[0]
+        for new in range(count + 1)
+    ]
+    flagged = np.mean([p_value <= rate + 1e-12 for p_value in p_values])
+    assert rate - 1 / (count + 1) < flagged + 1e-12
+    assert flagged <= rate + 1e-12
+
+
+@given(whole_scores, whole_scores, rates)
+def test_below_the_threshold_and_a_small_p_value_are_the_same(calibrating, scores, rate):
+    calibration = Calibration(calibrating)
+    small = calibration.p_values(scores) <= rate + 1e-12
+    if calibration.smallest_rate > rate + 1e-12:
+        assert not small.any()
+        with pytest.raises(ParameterError, match="calibration images behind it"):
+            calibration.threshold(rate)
+    else:
+        np.testing.assert_array_equal(scores < calibration.threshold(rate), small)
+
+
+@pytest.mark.parametrize(("count", "rate"), [(99, 0.01), (9, 0.1), (199, 0.005), (1, 0.5)])
+def test_just_enough_images_support_a_rate_and_one_fewer_does_not(count, rate):
+    scores = np.arange(count, dtype=np.float64)
+    assert Calibration(scores).threshold(rate) == 0
+    assert Calibration(scores).smallest_rate == pytest.approx(rate)
+    if count > 1:
+        text = (
+            f"A false-alarm rate of {rate:g} must have at least {count} calibration images behind "
+            f"it; received {count - 1}, which support {1 / count:.3g} at the least. Ask for such "
+            f"a rate, or calibrate on more normal images."
+        )
+        with pytest.raises(ParameterError, match=re.escape(text)):
+            Calibration(scores[1:]).threshold(rate)
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (0, "must be above 0 and below 1; received 0."),
+        (1.0, "must be above 0 and below 1; received 1.0."),
+        (float("nan"), "must be above 0 and below 1; received nan."),
+        ("many", "must be a number; received 'many'."),
+        (True, "must be a number; received True."),
+    ],
+)
+def test_what_is_no_rate_is_refused(rate, text):
+    with pytest.raises(ParameterError, match=text):
+        Calibration(np.zeros(9)).threshold(rate)
+
+
+@pytest.mark.parametrize(
+    ("scores", "text"),
+    [
+        (np.zeros(0), "received float64 of shape (0,)"),
+        (np.zeros((2, 2)), "received float64 of shape (2, 2)"),
+        (np.zeros(3, np.float32), "received float32 of shape (3,)"),
+        (np.array([0, np.nan]), "received NaN or infinity"),
+    ],
+)
+def test_scores_of_another_kind_are_refused(scores, text):
+    with pytest.raises(ParameterError, match=re.escape(text)):
+        Calibration(scores)

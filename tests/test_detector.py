@@ -1,0 +1,334 @@
+import dataclasses
+import pickle
+import re
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import validate_data
+
+from convae import AnomalyDetector, ConvAutoencoder, load_dataset
+from convae.anomaly.choice import COMPONENTS, NEIGHBOURS, Choice, default_choice
+from convae.anomaly.scores import SCORES
+from convae.anomaly.stored import JOB
+from convae.errors import ImageError, ModelFileError, ParameterError
+from convae.modelfile import read_model, write_model
+
+SMALL = {"filters": (4, 8), "latent_dim": 4, "epochs": 4}
+
+
+def small_detector(**changes):
+    return AnomalyDetector(ConvAutoencoder(**SMALL), **changes)
+
+
+@pytest.fixture(scope="module")
+def zeros():
+    """Half of the zeros to fit on, the other half, and other digits; one order for all."""
+    digits = load_dataset("digits")
+    found = digits.train[digits.train_labels == 0]
+    order = np.random.default_rng(0).permutation(len(found))
+    others = digits.train[digits.train_labels != 0][:200]
+    return found[order[:100]], found[order[100:]], others
+
+
+@pytest.fixture(scope="module")
+def detector(zeros):
+    """A detector that saw 80 zeros and was calibrated on 20; tests must not change it."""
+    return small_detector(false_alarm_rate=0.1).fit(zeros[0])
+
+
+@pytest.fixture(scope="module")
+def detector_path(detector, tmp_path_factory):
+    path = tmp_path_factory.mktemp("detector") / "model.safetensors"
+    detector.save(path)
+    return path
+
+
+def test_other_digits_are_told_from_zeros_that_were_never_seen(detector, zeros):
+    _, normal, others = zeros
+    scores = np.concatenate([detector.score_samples(normal), detector.score_samples(others)])
+    assert roc_auc_score(np.repeat([1, 0], [len(normal), len(others)]), scores) > 0.99
+    assert np.mean(detector.predict(others) == -1) > 0.9
+    # 49 zeros at a rate of 0.1: 95 % of the time at most 9 false alarms.
+    assert np.sum(detector.predict(normal) == -1) <= 9
+
+
+def test_the_answers_agree_with_each_other(detector, zeros):
+    _, normal, others = zeros
+    images = np.concatenate([normal, others[:30]])
+    scores, p_values = detector.score_samples(images), detector.p_values(images)
+    decisions, predictions = detector.decision_function(images), detector.predict(images)
+    assert scores.dtype == p_values.dtype == decisions.dtype == np.float64
+    assert predictions.dtype == np.int64
+    np.testing.assert_array_equal(p_values, detector.calibration_.p_values(scores))
+    np.testing.assert_array_equal(predictions == -1, p_values <= 0.1)
+    np.testing.assert_array_equal(predictions == -1, decisions < 0)
+    np.testing.assert_array_equal(np.argsort(decisions), np.argsort(scores))
+
+
+def test_what_calibrates_was_not_trained_on(detector, zeros):
+    held_out = detector.calibration_indices_
+    assert len(held_out) == len(detector.calibration_.scores) == 20
+    assert detector.autoencoder_.data_["num_images"] == 80
+    assert len(detector._scores.reference_latents) == 80
+    np.testing.assert_array_equal(
+        np.sort(detector.score_samples(zeros[0][held_out])), detector.calibration_.scores
+    )
+
+
+def test_with_enough_images_a_score_is_chosen_on_some_that_do_not_calibrate(digits):
+    chosen = small_detector(calibration_fraction=0.5, false_alarm_rate=0.2).fit(
+        load_dataset("digits").train[:200]
+    )
+    assert len(chosen.calibration_indices_) == 75
+    choice = chosen.choice_
+    assert set(choice.aurocs) == set(SCORES)
+    assert set(choice.cheap_aurocs) == {NEIGHBOURS, COMPONENTS}
+    assert all(0 < auroc <= 1 for auroc in choice.aurocs.values())
+    assert choice.reason.startswith("tells 25 held-out normal images from 5 kinds of made-up")
+    assert f"mean AUROC of {choice.aurocs[choice.score]:.3f}" in choice.reason
+    assert chosen.predict(digits).shape == (64,)
+
+
+def test_saved_and_loaded_it_decides_the_same(detector, detector_path, zeros):
+    loaded = AnomalyDetector.load(detector_path)
+    for images in zeros:
+        np.testing.assert_array_equal(loaded.score_samples(images), detector.score_samples(images))
+        np.testing.assert_array_equal(loaded.predict(images), detector.predict(images))
+    assert loaded.choice_ == detector.choice_
+    assert loaded.false_alarm_rate == 0.1
+
+
+def test_the_file_is_the_autoencoders_too_and_is_kept_whole(detector, detector_path, tmp_path):
+    autoencoder = ConvAutoencoder.load(detector_path)
+    for name, value in detector.autoencoder_.weights_.items():
+        np.testing.assert_array_equal(autoencoder.weights_[name], value)
+    for again in (autoencoder, AnomalyDetector.load(detector_path)):
+        again.save(tmp_path / "again")
+        assert (tmp_path / "again").read_bytes() == detector_path.read_bytes()
+
+
+def test_calibrating_anew_changes_what_scores_are_held_against_and_nothing_else(
+    detector_path, zeros
+):
+    loaded = AnomalyDetector.load(detector_path)
+    _, normal, others = zeros
+    before = loaded.score_samples(normal)
+    assert loaded.calibrate(others[:60]) is loaded
+    np.testing.assert_array_equal(loaded.score_samples(normal), before)
+    np.testing.assert_array_equal(
+        loaded.calibration_.scores, np.sort(loaded.score_samples(others[:60]))
+    )
+    assert (loaded.p_values(normal) > 0.1).all()
+
+
+def test_twelve_images_support_a_large_rate_and_the_refusal_says_which(zeros):
+    few = small_detector().fit(zeros[0][:12])
+    assert few.p_values(zeros[2][:3]) == pytest.approx([1 / 3] * 3)
+    text = (
+        "A false-alarm rate of 0.01 must have at least 99 calibration images behind it; received "
+        "2, which support 0.333 at the least."
+    )
+    for ask in (few.predict, few.decision_function):
+        with pytest.raises(ParameterError, match=re.escape(text)):
+            ask(zeros[2])
+    few.set_params(false_alarm_rate=0.4)
+    assert (few.predict(zeros[2]) == -1).mean() > 0.9
+
+
+@pytest.mark.parametrize("shape", [(30, 9, 13, 3), (30, 16, 8, 4), (30, 12, 12)])
+def test_colour_odd_sizes_and_no_channel_axis_are_handled(random_images, tmp_path, shape):
+    images = random_images(*shape)
+    images[:, :5] = 40  # so that they have something in common
+    found = small_detector(false_alarm_rate=0.2).fit(images)
+    strange = images[:6, ::-1]
+    assert (found.score_samples(strange) < found.calibration_.scores.min()).all()
+    found.save(tmp_path / "a")
+    loaded = AnomalyDetector.load(tmp_path / "a")
+    np.testing.assert_array_equal(loaded.p_values(images), found.p_values(images))
+
+
+def test_equal_images_are_all_normal_and_another_is_not():
+    equal = np.full((40, 10, 10, 1), 200, np.uint8)
+    found = small_detector(false_alarm_rate=0.2).fit(equal)
+    np.testing.assert_array_equal(found.p_values(equal), 1)
+    other = equal[:1].copy()
+    other[0, 2:7, 3:6] = 0
+    assert found.predict(other) == [-1]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_images_that_are_not_finite_are_refused(detector, bad):
+    images = np.zeros((3, 28, 28, 1), np.float32)
+    images[1, 4, 4] = bad
+    for ask in (detector.score_samples, detector.calibrate, small_detector().fit):
+        with pytest.raises(ImageError, match="finite"):
+            ask(images)
+
+
+def test_images_of_another_size_are_refused(detector):
+    with pytest.raises(ImageError, match="must be of the size fitted on, 28 x 28 x 1"):
+        detector.predict(np.zeros((2, 20, 20, 1), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"false_alarm_rate": 0}, "false_alarm_rate must be above 0 and below 1; received 0."),
+        ({"calibration_fraction": 0.001}, "calibration_fraction must leave at least one image on"),
+        ({"calibration_fraction": 1.5}, "calibration_fraction must be above 0 and below 1; rec"),
+        ({"calibration_fraction": 0}, "calibration_fraction must be above 0 and below 1; rec"),
+        ({"calibration_fraction": 0.95}, "must leave at least 2 images to learn from; received"),
+    ],
+)
+def test_parameters_outside_their_range_are_refused(zeros, changes, text):
+    with pytest.raises(ParameterError, match=re.escape(text)):
+        small_detector(**changes).fit(zeros[0][:20])
+
+
+def test_the_parameters_are_kept_and_cloned_and_the_given_autoencoder_is_not_fitted(zeros):
+    given = ConvAutoencoder(**SMALL)
+    found = AnomalyDetector(given, false_alarm_rate=0.3, seed=4)
+    again = clone(found).fit(zeros[0][:20])
+    assert again.autoencoder_.get_params() == given.get_params()
+    for autoencoder in (given, found.autoencoder):
+        with pytest.raises(NotFittedError):
+            autoencoder.transform(zeros[0])
+    with pytest.raises(NotFittedError):
+        found.predict(zeros[0])
+
+
+def test_a_pickle_decides_the_same(detector, zeros):
+    again = pickle.loads(pickle.dumps(detector))  # noqa: S301 # our own
+    np.testing.assert_array_equal(again.predict(zeros[2]), detector.predict(zeros[2]))
+
+
+def test_a_model_without_a_detector_is_refused_with_the_way_to_make_one(model_path):
+    with pytest.raises(ModelFileError, match="received a model without one"):
+        AnomalyDetector.load(model_path)
+
+
+def spoil(job, path, value):
+    """The job with one of its values replaced, or taken out where the value is ...."""
+    settings, tables = {**job.settings}, {**job.tables}
+    place = tables if len(path) == 1 and path[0] in tables else settings
+    for name in path[:-1]:
+        place[name] = {**place[name]}
+        place = place[name]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value(place[path[-1]]) if callable(value) else value
+    return dataclasses.replace(job, settings=settings, tables=tables)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        (("edge_mean",), ..., "A detector's tables must have the keys"),
+        (("edge_mean",), lambda a: a[:-1], "edge_mean must be float32 of shape (2352,)"),
+        (("edge_mean",), lambda a: a.astype(np.float64), "received float64 of shape (2352,)"),
+        (("edge_components",), lambda a: a[0, :1], "edge_components must be float32 of shape"),
+        (("edge_components",), lambda a: a[:0], "without a 0"),
+        (("reference_edges",), lambda a: a[:5], "latents must be float32 of shape (5, 4)"),
+        (("reference_edges",), lambda a: a[:, :3], "reference_edges must be float32 of"),
+        (("latent_precision",), lambda a: a[:2], "precision must be float64 of shape (4, 4)"),
+        (("calibration_scores",), lambda a: a[:0], "at least one; received float64 of shape (0,)"),
+        (("calibration_scores",), lambda a: a[None], "received float64 of shape (1, 20)"),
+        (("settings",), [], "A detector's settings must have the keys"),
+        (("settings", "seed"), -1, "seed must be from 0"),
+        (("settings", "false_alarm_rate"), 2, "false_alarm_rate must be above 0 and below 1"),
+        (("settings", "calibration_fraction"), "x", "calibration_fraction must be a number"),
+        (("choice",), ..., "A detector must have the keys ['choice', 'settings']"),
+        (("choice", "score"), "best", "A score must be one of neighbours,"),
+        (("choice", "score"), ["a"], "A score must be one of neighbours,"),
+        (("choice", "score"), "edges", "centres must have the keys ['edges']"),
+        (("choice", "reason"), 3, "A reason must be text"),
+        (("choice", "aurocs"), {"a": "b"}, "aurocs must be numbers by name"),
+        (("choice", "cheap_aurocs"), [], "cheap_aurocs must be numbers by name"),
+        (("choice", "correlation"), None, "must be numbers by name"),
+        (("choice", "scales", "neighbours"), 0, "scales must be above 0"),
+        (("choice", "centres"), {}, "centres must have the keys ['neighbours']"),
+    ],
+)  # fmt: skip
+def test_a_hostile_detector_is_refused(detector_path, tmp_path, path, value, text):
+    contents = read_model(detector_path)
+    job = spoil(contents.jobs[JOB], path, value)
+    write_model(tmp_path / "a", dataclasses.replace(contents, jobs={JOB: job}))
+    with pytest.raises(ModelFileError) as refusal:
+        AnomalyDetector.load(tmp_path / "a")
+    assert str(refusal.value).startswith(f"{tmp_path / 'a'} cannot be used: ")
+    assert text in str(refusal.value)
+    assert len(str(refusal.value)) < 700
+
+
+def test_a_cheap_method_that_does_as_well_is_told():
+    choice = dataclasses.replace(
+        default_choice(3),
+        aurocs={"neighbours": 0.9},
+        cheap_aurocs={NEIGHBOURS: 0.9, COMPONENTS: 0.89},
+    )
+    (line,) = choice.warnings()
+    assert line == (
+        "On made-up anomalies, blurred pixels, nearest neighbours (0.900) does as well as the "
+        "score 'neighbours' (0.900), without a network."
+    )
+
+
+def test_a_score_that_is_how_much_there_is_to_see_is_told():
+    (line,) = dataclasses.replace(default_choice(3), correlation=-0.9).warnings()
+    assert line.startswith("The score is little more than how much there is to see in an image")
+    assert dataclasses.replace(default_choice(3), correlation=-0.7).warnings() == []
+
+
+def test_a_score_of_several_parts_is_the_mean_of_them_standardised():
+    parts = SCORES["neighbours and edges"]
+    choice = Choice(
+        "neighbours and edges",
+        "",
+        {},
+        {},
+        0.0,
+        dict.fromkeys(parts, 1.0),
+        dict.fromkeys(parts, 2.0),
+    )
+    combined = choice.combine({"neighbours": np.array([1.0, 3.0]), "edges": np.array([3.0, 3.0])})
+    np.testing.assert_array_equal(combined, [-0.5, -1])
+
+
+class TableDetector(AnomalyDetector):
+    """Takes tables of any numbers, as scikit-learn's checks make them, and fits images of them."""
+
+    def fit(self, X, y=None):
+        return super().fit(self._rows_as_images(X, reset=True), y)
+
+    def score_samples(self, X):
+        return super().score_samples(self._rows_as_images(X))
+
+    def _rows_as_images(self, X, *, reset=False):
+        if getattr(X, "ndim", 2) == 4:
+            return X
+        table = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
+        return np.stack([np.resize(expit(row), (8, 8, 1)) for row in table])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        return tags
+
+
+def test_scikit_learns_checks_pass():
+    tiny = ConvAutoencoder(filters=(2,), latent_dim=2, epochs=1)
+    estimator = TableDetector(tiny, false_alarm_rate=0.4, calibration_fraction=0.5)
+    results = check_estimator(estimator, on_fail=None, on_skip=None)
+    others = {
+        result["check_name"]: f"{result['status']}: {result['exception']!r}"
+        for result in results
+        if result["status"] != "passed" and result["check_name"] != "check_array_api_input"
+    }
+    assert others == {}
+    assert len(results) > 40
