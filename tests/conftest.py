@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convae import ConvAutoencoder
+from convae import AnomalyDetector, ConvAutoencoder
 from convae.cli import main
 from convae.datasets import load_dataset
 
@@ -48,6 +48,31 @@ def model_path(fitted, tmp_path_factory):
     """The model file of `fitted`."""
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     fitted.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def zeros():
+    """Zeros to fit on, other zeros, and other digits: uint8 (100, 51 and 200, 28, 28, 1)."""
+    digits = load_dataset("digits")
+    found = digits.train[digits.train_labels == 0]
+    order = np.random.default_rng(0).permutation(len(found))
+    others = digits.train[digits.train_labels != 0][:200]
+    return found[order[:100]], found[order[100:]], others
+
+
+@pytest.fixture(scope="session")
+def detector(zeros):
+    """A detector that saw 80 zeros and was calibrated on 20; tests must not change it."""
+    small = ConvAutoencoder(filters=(4, 8), latent_dim=4, epochs=4)
+    return AnomalyDetector(small, false_alarm_rate=0.1).fit(zeros[0])
+
+
+@pytest.fixture(scope="session")
+def detector_path(detector, tmp_path_factory):
+    """The model file of `detector`."""
+    path = tmp_path_factory.mktemp("detector") / "model.safetensors"
+    detector.save(path)
     return path
 
 

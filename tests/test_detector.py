@@ -13,6 +13,8 @@ from sklearn.utils.validation import validate_data
 
 from convae import AnomalyDetector, ConvAutoencoder, load_dataset
 from convae.anomaly.choice import COMPONENTS, NEIGHBOURS, Choice, default_choice
+from convae.anomaly.detector import _num_choosing
+from convae.anomaly.heat import largest_box
 from convae.anomaly.scores import SCORES
 from convae.anomaly.stored import JOB
 from convae.errors import ImageError, ModelFileError, ParameterError
@@ -25,35 +27,12 @@ def small_detector(**changes):
     return AnomalyDetector(ConvAutoencoder(**SMALL), **changes)
 
 
-@pytest.fixture(scope="module")
-def zeros():
-    """Half of the zeros to fit on, the other half, and other digits; one order for all."""
-    digits = load_dataset("digits")
-    found = digits.train[digits.train_labels == 0]
-    order = np.random.default_rng(0).permutation(len(found))
-    others = digits.train[digits.train_labels != 0][:200]
-    return found[order[:100]], found[order[100:]], others
-
-
-@pytest.fixture(scope="module")
-def detector(zeros):
-    """A detector that saw 80 zeros and was calibrated on 20; tests must not change it."""
-    return small_detector(false_alarm_rate=0.1).fit(zeros[0])
-
-
-@pytest.fixture(scope="module")
-def detector_path(detector, tmp_path_factory):
-    path = tmp_path_factory.mktemp("detector") / "model.safetensors"
-    detector.save(path)
-    return path
-
-
 def test_other_digits_are_told_from_zeros_that_were_never_seen(detector, zeros):
     _, normal, others = zeros
     scores = np.concatenate([detector.score_samples(normal), detector.score_samples(others)])
     assert roc_auc_score(np.repeat([1, 0], [len(normal), len(others)]), scores) > 0.99
     assert np.mean(detector.predict(others) == -1) > 0.9
-    # 49 zeros at a rate of 0.1: 95 % of the time at most 9 false alarms.
+    # 51 zeros at a rate of 0.1: 95 % of the time at most 9 false alarms.
     assert np.sum(detector.predict(normal) == -1) <= 9
 
 
@@ -97,6 +76,7 @@ def test_with_enough_images_a_score_is_chosen_on_some_that_do_not_calibrate(digi
 def test_saved_and_loaded_it_decides_the_same(detector, detector_path, zeros):
     loaded = AnomalyDetector.load(detector_path)
     for images in zeros:
+        np.testing.assert_array_equal(loaded.heat_maps(images), detector.heat_maps(images))
         np.testing.assert_array_equal(loaded.score_samples(images), detector.score_samples(images))
         np.testing.assert_array_equal(loaded.predict(images), detector.predict(images))
     assert loaded.choice_ == detector.choice_
@@ -124,6 +104,49 @@ def test_calibrating_anew_changes_what_scores_are_held_against_and_nothing_else(
         loaded.calibration_.scores, np.sort(loaded.score_samples(others[:60]))
     )
     assert (loaded.p_values(normal) > 0.1).all()
+
+
+def test_a_normal_image_has_no_heat_but_for_the_stated_share(detector, zeros):
+    _, normal, others = zeros
+    heat = detector.heat_maps(normal)
+    assert heat.shape == (51, 28, 28)
+    assert heat.dtype == np.float32
+    # At a rate of 0.1, 95 % of the time at most 9 of 51.
+    assert (heat.max(axis=(1, 2)) > 0).sum() <= 9
+    hot = detector.heat_maps(others)
+    assert (hot.max(axis=(1, 2)) > 0).mean() > 0.7
+    assert hot[hot > 0].min() > 1
+    rare = detector.heat_maps(others, false_alarm_rate=0.05)
+    assert (rare <= hot).all()
+    assert (rare < hot).any()
+    with pytest.raises(ParameterError, match="must have at least 99 calibration images"):
+        detector.heat_maps(others, false_alarm_rate=0.01)
+
+
+def test_the_heat_is_where_something_was_added(detector, zeros):
+    changed = zeros[1][:20].copy()
+    changed[:, 2:6, 2:6] = 255
+    heat = detector.heat_maps(changed)
+    assert (heat.max(axis=(1, 2)) > 0).mean() > 0.8
+    found = [largest_box(image) for image in heat if image.any()]
+    assert np.mean([box.left < 8 and box.top < 8 for box in found]) > 0.8
+
+
+def test_restoring_takes_away_what_was_added(detector, zeros):
+    normal = zeros[1][:20]
+    changed = normal.copy()
+    changed[:, 2:5, 2:5] = 255
+    restored = detector.restore(changed)
+    assert restored.shape == changed.shape
+    assert restored.dtype == np.float32
+    assert np.abs(restored - detector.restore(normal))[:, 2:5, 2:5].mean() < 0.1
+    grey = AnomalyDetector.restore(detector, normal[..., 0])
+    np.testing.assert_allclose(grey, detector.restore(normal)[..., 0], atol=1e-6)
+
+
+def test_images_that_choose_leave_enough_to_calibrate():
+    found = {count: _num_choosing(count) for count in (10, 60, 100, 118, 119, 120, 200, 2000)}
+    assert found == {10: 2, 60: 15, 100: 25, 118: 29, 119: 20, 120: 21, 200: 50, 2000: 300}
 
 
 def test_twelve_images_support_a_large_rate_and_the_refusal_says_which(zeros):
@@ -239,6 +262,7 @@ def spoil(job, path, value):
         (("latent_precision",), lambda a: a[:2], "precision must be float64 of shape (4, 4)"),
         (("calibration_scores",), lambda a: a[:0], "at least one; received float64 of shape (0,)"),
         (("calibration_scores",), lambda a: a[None], "received float64 of shape (1, 20)"),
+        (("calibration_heats",), lambda a: a.astype(np.float32), "received float32 of shape (20,)"),
         (("settings",), [], "A detector's settings must have the keys"),
         (("settings", "seed"), -1, "seed must be from 0"),
         (("settings", "false_alarm_rate"), 2, "false_alarm_rate must be above 0 and below 1"),

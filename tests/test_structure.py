@@ -27,7 +27,7 @@ ROWS = [
     {"images.store", "anomaly.calibration", "anomaly.edges"},
     {"datasets.arrays", "images.gather", "modelfile", "nn.checkpoint"},
     {"datasets.fit", "images.folders"},
-    {"images"},
+    {"images", "anomaly.heat"},
     {"datasets.mnist", "datasets.parquet", "metrics", "nn.backend", "nn.products"},
     {"datasets.load", "nn.layers", "nn.losses", "nn.optimizers", "nn.predict", "nn.translate"},
     {"datasets", "nn.build", "nn.refine", "nn.statistics", "nn.steps"},
@@ -39,7 +39,8 @@ ROWS = [
     {"anomaly.detector"},
     {"anomaly"},
     {"console", "runs"},
-    {"verbs.info", "verbs.reconstruct", "verbs.train"},
+    {"detections"},
+    {"verbs.detect", "verbs.info", "verbs.reconstruct", "verbs.train"},
     {"cli"},
     {"__main__"},
 ]

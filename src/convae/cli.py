@@ -17,6 +17,7 @@ import click
 import convae
 from convae.console import INTERRUPTED
 from convae.errors import ConvaeError
+from convae.verbs.detect import detect
 from convae.verbs.info import info
 from convae.verbs.reconstruct import embed, reconstruct
 from convae.verbs.train import demo, train
@@ -29,9 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; None takes those of the process.
     """
     try:
-        commands.main(arguments, prog_name="convae", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        # A verb returns nothing, and one that stops with an exit code is made to return that.
+        return commands.main(arguments, prog_name="convae", standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -49,7 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
-    return 0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96})
@@ -58,7 +57,7 @@ def commands() -> None:
     """One small convolutional autoencoder, trained from a plain set of images, in one safe file."""
 
 
-for verb in (demo, train, reconstruct, embed, info):
+for verb in (demo, train, reconstruct, embed, detect, info):
     commands.add_command(verb)
 
 

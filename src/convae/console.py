@@ -140,13 +140,20 @@ def load_for(
     from convae.estimator import ConvAutoencoder
 
     estimator = ConvAutoencoder.load(model)
+    return estimator, *load_images(estimator, images, fit, strict, store)
+
+
+def load_images(
+    estimator: "ConvAutoencoder", images: str, fit: str, strict: bool, store: Path | None
+) -> "tuple[Dataset, NDArray[np.generic], list[str]]":
+    """A data set at a model's size, the images of its test part if it has one, their names."""
     height, width, channels = estimator.architecture_.image_shape
     dataset = load(images, (height, width), channels, fit, strict, store)
     if dataset.test is not None:
         names = dataset.test_paths or [str(i) for i in range(len(dataset.test))]
-        return estimator, dataset, dataset.test, list(names)
+        return dataset, dataset.test, list(names)
     names = dataset.paths or [str(i) for i in range(len(dataset.train))]
-    return estimator, dataset, dataset.train, list(names)
+    return dataset, dataset.train, list(names)
 
 
 def report_dataset(dataset: "Dataset") -> None:

@@ -24,6 +24,7 @@ _GAP = 4
 _CAPTION = 14
 _NARROWEST_CELL = 76  # holds "MSE 0.12345"
 _PAPER, _INK = 255, 40
+_RED, _FAINTEST = (230, 0, 30), 0.5
 
 
 def comparison(originals: Uint8, reconstructions: Uint8) -> Uint8:
@@ -81,6 +82,29 @@ def gallery(
         for line, caption in enumerate(captions):
             place = (left, top + tile_height + line * (_CAPTION - 1))
             draw.text(place, caption, fill=(_INK,) * 3, font=font)
+    return np.asarray(sheet)
+
+
+def overlay(original: Uint8, heat: NDArray[np.float32], restored: Uint8) -> Uint8:
+    """An image, the same with its heat in red, and the normal image that comes nearest.
+
+    Args:
+        original: uint8 `(height, width, channels)`.
+        heat: float32 `(height, width)`, as of `AnomalyDetector.heat_maps`: 0, or above 1.
+        restored: uint8, as `original`.
+
+    Returns:
+        uint8 `(height, width, 3)`, enlarged or reduced as in `gallery`. Red is full where the heat
+        is twice the threshold. Alpha is composited on white.
+    """
+    tile_height, tile_width, filter_ = _tile(*original.shape[:2])
+    plain = fit_channels(original, 3)
+    share = np.where(heat > 0, np.clip(heat / 2, _FAINTEST, 1), 0)[..., np.newaxis]
+    marked = np.rint(plain * (1 - share) + np.array(_RED) * share).astype(np.uint8)
+    sheet = Image.new("RGB", (3 * tile_width + 2 * _GAP, tile_height), (_PAPER,) * 3)
+    for column, tile in enumerate((plain, marked, fit_channels(restored, 3))):
+        picture = Image.fromarray(tile).resize((tile_width, tile_height), filter_)
+        sheet.paste(picture, (column * (tile_width + _GAP), 0))
     return np.asarray(sheet)
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +76,19 @@ def prepare_folder(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def write_run(folder: Path, model: ConvAutoencoder, shown: NDArray[Any]) -> dict[str, str]:
+def write_run(
+    folder: Path,
+    model: ConvAutoencoder,
+    shown: NDArray[Any],
+    save: Callable[[Path], None] | None = None,
+) -> dict[str, str]:
     """Write the model file, `history.csv`, the loss curve and `output_image.png`.
 
     Args:
         folder: Where to.
         model: The fitted estimator.
         shown: Images of which the first ten are pictured.
+        save: Writes the model file, with what a job fitted beside it; None takes `model.save`.
 
     Returns:
         The path of each file by what it is.
@@ -90,7 +96,7 @@ def write_run(folder: Path, model: ConvAutoencoder, shown: NDArray[Any]) -> dict
     Raises:
         OutputError: A file cannot be written.
     """
-    model.save(folder / MODEL)
+    (save or model.save)(folder / MODEL)
     write_whole(folder / HISTORY, history_csv(model.history_))
     write_whole(folder / LOSS_CURVE, loss_curve(model.history_))
     first = np.asarray(shown[:COMPARED])
@@ -150,7 +156,7 @@ def write_reconstructions(
         (name, f"{error:.6g}", f"{psnr_db(float(error)):.3f}", f"{likeness:.5f}")
         for name, error, likeness in zip(names, mse, similarity, strict=True)
     ]
-    write_whole(paths["errors"], _csv(("image", "mse", "psnr_db", "ssim"), rows))
+    write_whole(paths["errors"], csv_table(("image", "mse", "psnr_db", "ssim"), rows))
     mean = float(mse.mean())
     figures = {"mse": mean, "psnr_db": psnr_db(mean), "ssim": float(similarity.mean())}
     return figures, {name: str(path) for name, path in paths.items()}
@@ -187,12 +193,12 @@ def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]
     rows = [
         (name, *(f"{value:.9g}" for value in row)) for name, row in zip(names, latents, strict=True)
     ]
-    write_whole(path, _csv(header, rows))
+    write_whole(path, csv_table(header, rows))
 
 
 def history_csv(history: Sequence[Mapping[str, object]]) -> bytes:
     """The records of `ConvAutoencoder.history_` as CSV: one row an epoch."""
-    return _csv(tuple(history[0]), [tuple(record.values()) for record in history])
+    return csv_table(tuple(history[0]), [tuple(record.values()) for record in history])
 
 
 def write_comparison(
@@ -202,7 +208,8 @@ def write_comparison(
     write_image(path, comparison(to_uint8(originals), to_uint8(reconstructions)))
 
 
-def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    """A table as CSV; names of files come out byte by byte as they are."""
     text = io.StringIO()
     plain = csv.writer(text, lineterminator="\n")
     quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)

@@ -10,12 +10,15 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from convae.anomaly.calibration import Calibration, check_share
-from convae.anomaly.choice import choose_score
-from convae.anomaly.scores import AnomalyScores
+from convae.anomaly.choice import FEWEST_IMAGES as FEWEST_CHOOSING
+from convae.anomaly.choice import MOST_IMAGES, choose_score
+from convae.anomaly.heat import to_pixels
+from convae.anomaly.scores import COPIES, AnomalyScores
 from convae.anomaly.stored import JOB, from_job, to_job
 from convae.errors import ModelFileError, ParameterError
 from convae.estimator import ConvAutoencoder
-from convae.images import as_images
+from convae.images import as_images, to_float
+from convae.images.memory import chunks
 from convae.modelfile import read_model, write_model
 from convae.split import held_out_indices
 
@@ -28,8 +31,18 @@ Floats = NDArray[np.float64]
 
 # A share of the held-out images chooses the score, and has no part in the calibration.
 CHOOSING_SHARE = 0.25
-MOST_CHOOSING = 300
+# Calibration images that support a rate of 0.01: rather these, where fewer can choose as well.
+WANTED = 99
 FEWEST_IMAGES = 3
+# Where the calibration images have no heat at all.
+LEAST_HEAT = 1e-6
+
+
+def _num_choosing(num_held_out: int) -> int:
+    """How many of the held-out images choose the score."""
+    quarter = min(MOST_IMAGES, int(CHOOSING_SHARE * num_held_out))
+    spare = num_held_out - WANTED
+    return spare if FEWEST_CHOOSING <= spare < quarter else quarter
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
@@ -53,6 +66,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         choice_: The score that was chosen, why, and what methods without a network would have done
             (`convae.anomaly.choice.Choice`).
         calibration_: The scores of normal images that others are held against.
+        heat_calibration_: Minus the most heat in each of these images.
         calibration_indices_: Indices, ascending, of the images held out; after `fit` only.
 
     Example:
@@ -63,7 +77,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         >>> small = ConvAutoencoder(filters=(8,), latent_dim=4, epochs=2)
         >>> detector = AnomalyDetector(small, false_alarm_rate=0.1).fit(zeros)
         >>> detector.predict(zeros).shape
-        (149,)
+        (151,)
     """
 
     def __init__(
@@ -111,7 +125,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         autoencoder.fit(train, checkpoint_path=checkpoint_path, resume=resume, observers=observers)
         train = as_images(train)
         scores = AnomalyScores.fit(autoencoder, train, self.seed)
-        choosing = min(MOST_CHOOSING, int(CHOOSING_SHARE * len(held_out)))
+        choosing = _num_choosing(len(held_out))
         order = np.random.default_rng([self.seed, 1]).permutation(held_out)
         choice = choose_score(scores, images[np.sort(order[:choosing])], train, self.seed)
         calibrating = np.sort(order if not choice.aurocs else order[choosing:])
@@ -120,8 +134,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self._scores = scores
         self.choice_ = choice
         self.calibration_indices_ = calibrating
-        self.calibration_ = Calibration(self.score_samples(images[calibrating]))
-        return self
+        return self.calibrate(images[calibrating])
 
     @property
     def offset_(self) -> float:
@@ -143,6 +156,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ImageError: X breaks the image contract or is not of the size fitted on.
         """
         self.calibration_ = Calibration(self.score_samples(X))
+        self.heat_calibration_ = Calibration(-self._heat(X).max(axis=(1, 2)))
         return self
 
     def score_samples(self, X: ArrayLike) -> Floats:
@@ -206,6 +220,48 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
+    def heat_maps(self, X: ArrayLike, false_alarm_rate: float | None = None) -> NDArray[np.float32]:
+        """Where images deviate: the heat, in units of the threshold; blank where nothing does.
+
+        Of normal images, a share of at most `false_alarm_rate` has any heat at all, and so each
+        pixel is marked in no more of them. The heat shows how far the edges of an image are from
+        the normal ones, whatever the score that was chosen.
+
+        Args:
+            X: The images.
+            false_alarm_rate: None takes the detector's own.
+
+        Returns:
+            float32 `(num_images, height, width)`: 0, or above 1.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: The rate is smaller than the calibration images can support.
+        """
+        cells = self._heat(X)
+        rate = self.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
+        most = -self.heat_calibration_.threshold(rate)
+        height, width, _ = self.autoencoder_.architecture_.image_shape
+        heat = to_pixels(cells / max(most, LEAST_HEAT), height, width)
+        return np.where(heat > 1, heat, 0).astype(np.float32)
+
+    def restore(self, X: ArrayLike) -> NDArray[np.float32]:
+        """The normal images that come nearest: what a flagged one might have been.
+
+        Args:
+            X: The images.
+
+        Returns:
+            float32 in [0, 1], of the very shape of X.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+        """
+        check_is_fitted(self, "autoencoder_")
+        images = self.autoencoder_.checked(X)
+        parts = [self._scores.restore(to_float(images[part])) for part in chunks(images, COPIES)]
+        return np.concatenate(parts).reshape(np.asarray(X).shape)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the one model file, whole or not at all; it is the autoencoder's file too.
 
@@ -214,7 +270,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "autoencoder_")
         contents = self.autoencoder_.to_contents()
-        job = to_job(self._scores, self.choice_, self.calibration_, self._settings())
+        calibrations = (self.calibration_, self.heat_calibration_)
+        job = to_job(self._scores, self.choice_, calibrations, self._settings())
         write_model(path, dataclasses.replace(contents, jobs={**contents.jobs, JOB: job}))
 
     @classmethod
@@ -227,17 +284,23 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         contents = read_model(path)
         if JOB not in contents.jobs:
             raise ModelFileError(
-                f"{path} must hold an anomaly detector; received a model without one. Fit one "
-                f"with AnomalyDetector and save that."
+                f"{path} must hold an anomaly detector; received a model without one. Make one: "
+                f"convae train NORMAL_IMAGES --anomalies."
             )
         autoencoder = ConvAutoencoder.from_contents(contents, str(path))
-        scores, choice, calibration, settings = from_job(contents.jobs[JOB], autoencoder, str(path))
+        scores, choice, calibrations, settings = from_job(
+            contents.jobs[JOB], autoencoder, str(path)
+        )
         detector = cls(autoencoder, **settings)
         detector.autoencoder_ = autoencoder
         detector._scores = scores
         detector.choice_ = choice
-        detector.calibration_ = calibration
+        detector.calibration_, detector.heat_calibration_ = calibrations
         return detector
+
+    def _heat(self, X: ArrayLike) -> Floats:
+        check_is_fitted(self, "autoencoder_")
+        return self._scores.heat(self.autoencoder_.checked(X))
 
     def _held_out(self, num_images: int) -> NDArray[np.intp]:
         if num_images < FEWEST_IMAGES:

@@ -47,8 +47,34 @@ def cell_side(height: int, width: int) -> int:
 
 def num_edge_features(height: int, width: int) -> int:
     """Length of the vectors that `edge_features` makes of images of a size."""
+    rows, columns = _grid(height, width)
+    return rows * columns * (DIRECTIONS + DIRECTIONS // 2)
+
+
+def sum_cells(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+    """Values of features, summed over what belongs to each cell.
+
+    Args:
+        values: float64 `(num_images, num_features)`, one for each of `edge_features`.
+        height: Rows of an image, in pixels.
+        width: Columns of an image, in pixels.
+
+    Returns:
+        float64 `(num_images, rows, columns)`.
+    """
+    rows, columns = _grid(height, width)
+    apart = rows * columns * DIRECTIONS
+    parts = [
+        part.reshape(len(values), rows, columns, -1).sum(axis=3)
+        for part in (values[:, :apart], values[:, apart:])
+    ]
+    total: NDArray[np.float64] = parts[0] + parts[1]
+    return total
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
     cell = cell_side(height, width)
-    return math.ceil(height / cell) * math.ceil(width / cell) * (DIRECTIONS + DIRECTIONS // 2)
+    return math.ceil(height / cell), math.ceil(width / cell)
 
 
 def _features(images: Floats) -> Floats:

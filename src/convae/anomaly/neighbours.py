@@ -76,6 +76,20 @@ class Neighbours:
         distances, indices, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
         return distances, indices, weights
 
+    def points(self, indices: NDArray[np.intp], weights: Floats) -> NDArray[np.float64]:
+        """The points of the planes that come nearest, as vectors again.
+
+        Args:
+            indices: What `search` returned.
+            weights: What `search` returned.
+
+        Returns:
+            float64 `(num_vectors, num_features)`.
+        """
+        inside = np.einsum("ij,ijk->ik", weights, self.references[indices], dtype=np.float64)
+        points: NDArray[np.float64] = inside @ self.components.astype(np.float64) + self.mean
+        return points
+
     def _search(
         self, vectors: Floats, found: NearestNeighbors
     ) -> tuple[NDArray[np.float64], NDArray[np.intp], Floats]:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
-from convae.anomaly.edges import edge_features
+from convae.anomaly.edges import edge_features, sum_cells
+from convae.anomaly.heat import smooth_cells
 from convae.anomaly.neighbours import Neighbours
 from convae.estimator import ConvAutoencoder
 from convae.images import to_float
@@ -104,6 +105,25 @@ class AnomalyScores:
                 logarithms: Deviations = np.log(np.maximum(deviations, LEAST_DEVIATION))
                 values.append(logarithms.round(DECIMALS))
         return {name: np.concatenate(values) for name, values in found.items()}
+
+    def heat(self, images: NDArray[Any]) -> Deviations:
+        """Where the edges of images deviate from those of normal ones.
+
+        Args:
+            images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`.
+
+        Returns:
+            float64 `(num_images, rows, columns)`, 0 or more, for each cell of
+            `convae.anomaly.edges`.
+        """
+        height, width = images.shape[1:3]
+        parts = []
+        for part in chunks(images, COPIES):
+            edges = edge_features(to_float(images[part]))
+            _, indices, weights = self.neighbours.search(edges)
+            squares = np.square(edges - self.neighbours.points(indices, weights))
+            parts.append(smooth_cells(sum_cells(squares, height, width)).round(DECIMALS))
+        return np.concatenate(parts)
 
     def restore(self, images: Floats) -> Floats:
         """The normal images that come nearest, made of the latents of their nearest neighbours.

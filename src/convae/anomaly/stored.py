@@ -22,14 +22,17 @@ _Numbers = dict[str, float]
 
 
 def to_job(
-    scores: AnomalyScores, choice: Choice, calibration: Calibration, settings: dict[str, Any]
+    scores: AnomalyScores,
+    choice: Choice,
+    calibrations: tuple[Calibration, Calibration],
+    settings: dict[str, Any],
 ) -> FittedJob:
     """The detector as JSON values and arrays.
 
     Args:
         scores: What was learned of normal images.
         choice: The score that was chosen.
-        calibration: The scores of normal images.
+        calibrations: The scores of normal images, and minus the most heat in each.
         settings: The detector's parameters but the autoencoder.
     """
     return FittedJob(
@@ -41,14 +44,15 @@ def to_job(
             "reference_latents": scores.reference_latents,
             "latent_mean": scores.latent_mean,
             "latent_precision": scores.latent_precision,
-            "calibration_scores": calibration.scores,
+            "calibration_scores": calibrations[0].scores,
+            "calibration_heats": calibrations[1].scores,
         },
     )
 
 
 def from_job(
     job: FittedJob, autoencoder: ConvAutoencoder, origin: str
-) -> tuple[AnomalyScores, Choice, Calibration, dict[str, Any]]:
+) -> tuple[AnomalyScores, Choice, tuple[Calibration, Calibration], dict[str, Any]]:
     """The inverse of `to_job`, for a file that nobody vouches for.
 
     Args:
@@ -61,9 +65,12 @@ def from_job(
     """
     try:
         scores = _scores(job.tables, autoencoder)
-        calibration = Calibration(job.tables["calibration_scores"])
+        calibrations = (
+            Calibration(job.tables["calibration_scores"]),
+            Calibration(job.tables["calibration_heats"]),
+        )
         sections = _exactly(job.settings, {"settings", "choice"}, "A detector")
-        return scores, _choice(sections["choice"]), calibration, _settings(sections["settings"])
+        return scores, _choice(sections["choice"]), calibrations, _settings(sections["settings"])
     except ParameterError as error:
         raise ModelFileError(
             f"{origin} cannot be used: {error} Get the file again from whoever made it."
@@ -78,7 +85,7 @@ def _scores(tables: dict[str, NDArray[Any]], autoencoder: ConvAutoencoder) -> An
         tables,
         {
             "edge_mean", "edge_components", "reference_edges", "reference_latents",
-            "latent_mean", "latent_precision", "calibration_scores",
+            "latent_mean", "latent_precision", "calibration_scores", "calibration_heats",
         },
         "A detector's tables",
     )  # fmt: skip

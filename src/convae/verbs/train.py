@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from convae.anomaly import AnomalyDetector
     from convae.baseline import Images
     from convae.datasets import Dataset
+    from convae.estimator import ConvAutoencoder
 
 DEFAULT_PRESET = "fast"
 DEMO_EPOCHS = 2
@@ -140,6 +142,11 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option(
     "--tensorboard", type=click.Path(path_type=Path), help="Folder for a TensorBoard log."
 )
+@click.option(
+    "--anomalies",
+    is_flag=True,
+    help="The images are normal ones: hold a fifth out, and make the model one for `detect`.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a finished model in --out.")
 @json_option
@@ -153,6 +160,7 @@ def train(
     strict: bool,
     store: Path | None,
     tensorboard: Path | None,
+    anomalies: bool,
     resume: bool,
     overwrite: bool,
     as_json: bool,
@@ -191,6 +199,7 @@ def train(
         again="the same command" if resume else "the same command and --resume",
         as_json=as_json,
         tensorboard=tensorboard,
+        anomalies=anomalies,
     )
 
 
@@ -212,6 +221,7 @@ def _train(
     as_json: bool,
     resume: bool = False,
     tensorboard: Path | None = None,
+    anomalies: bool = False,
 ) -> None:
     from convae.baseline import model_mse, pca_mse
     from convae.estimator import ConvAutoencoder
@@ -231,20 +241,31 @@ def _train(
     checkpoint = prepare_folder(out) / CHECKPOINT
     before = None if resume else _stamp(checkpoint)
     try:
-        model.fit(dataset.train, checkpoint_path=checkpoint, resume=resume, observers=observers)
-        split, seen, judged = _parts(dataset, model.validation_indices_)
-        files = write_run(out, model, judged[:COMPARED])
+        kept: dict[str, Any] = {
+            "checkpoint_path": checkpoint,
+            "resume": resume,
+            "observers": observers,
+        }
+        detector = _fit_detector(model, dataset, kept) if anomalies else None
+        if detector is None:
+            model.fit(dataset.train, **kept)
+            held_out, save = model.validation_indices_, model.save
+        else:
+            model, save = detector.autoencoder_, detector.save
+            held_out = detector.calibration_indices_
+        split, seen, judged = _parts(dataset, held_out)
+        files = write_run(out, model, judged[:COMPARED], save)
     except (KeyboardInterrupt, OutputError) as error:
         if _stamp(checkpoint) in (None, before):
             raise
-        kept = f"the training so far is kept in {checkpoint}. Go on with {again}."
+        where = f"the training so far is kept in {checkpoint}. Go on with {again}."
         if isinstance(error, OutputError):
-            raise OutputError(f"{error} Meanwhile {kept}") from error
-        raise Interrupted(f"Interrupted; {kept}") from error
+            raise OutputError(f"{error} Meanwhile {where}") from error
+        raise Interrupted(f"Interrupted; {where}") from error
     mse = model_mse(model, judged)
     latent_dim = model.architecture_.latent_dim
     cheap = pca_mse(seen, judged, latent_dim)
-    figures = {
+    figures: dict[str, Any] = {
         "num_images": len(dataset.train),
         "image_shape": list(model.architecture_.image_shape),
         "preset": preset,
@@ -258,7 +279,33 @@ def _train(
         f"{split} MSE {mse:.5f} (PSNR {psnr_db(mse):.1f} dB) with {latent_dim} numbers an image; "
         f"PCA with as many gives {cheap:.5f}"
     )
+    if detector is not None:
+        figures |= _describe(detector)
+        text += f"\nfor `convae detect`, the score {detector.choice_.score!r}: "
+        text += "\n".join([detector.choice_.reason, *detector.choice_.warnings()])
     finish(dataset, figures, files, text, as_json)
+
+
+def _fit_detector(
+    model: "ConvAutoencoder", dataset: "Dataset", options: dict[str, Any]
+) -> "AnomalyDetector":
+    from convae.anomaly import AnomalyDetector
+
+    return AnomalyDetector(model, seed=model.seed).fit(dataset.train, **options)
+
+
+def _describe(detector: "AnomalyDetector") -> dict[str, Any]:
+    """What a user should know of a detector."""
+    calibration = detector.calibration_
+    return {
+        "score": detector.choice_.score,
+        "reason": detector.choice_.reason,
+        "made_up_auroc": detector.choice_.aurocs,
+        "cheap_made_up_auroc": detector.choice_.cheap_aurocs,
+        "num_calibration_images": len(calibration.scores),
+        "smallest_false_alarm_rate": calibration.smallest_rate,
+        "warnings": detector.choice_.warnings(),
+    }
 
 
 def _parts(dataset: "Dataset", held_out: "NDArray[np.intp]") -> "tuple[str, Images, Images]":

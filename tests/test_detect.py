@@ -1,0 +1,181 @@
+"""The verb `detect`, the option --anomalies of `train`, and the files that both leave."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from convae import AnomalyDetector, ConvAutoencoder
+from convae.detections import detect_all, write_detections
+from convae.images import read_image, write_image
+from convae.modelfile import read_model
+
+TINY = ("--filters", "4", "--latent-dim", "3", "--epochs", "1")
+ODD_NAME = "<b>&odd.png"
+
+
+@pytest.fixture
+def pictures(zeros, tmp_path):
+    """Six zeros and three other digits, one with a name that is no text for a page."""
+    folder = tmp_path / "pictures"
+    for index, image in enumerate(zeros[1][:6]):
+        write_image(folder / f"zero{index}.png", image)
+    for index, image in enumerate(zeros[2][:2]):
+        write_image(folder / "sub" / f"other{index}.png", image)
+    write_image(folder / ODD_NAME, zeros[2][2])
+    return folder
+
+
+def table(path):
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_the_table_the_overlays_and_the_page_tell_what_the_detector_says(
+    command, detector, detector_path, pictures, tmp_path
+):
+    out = tmp_path / "out"
+    done = command(
+        "detect", detector_path, pictures, "--out", out, "--false-alarm-rate", "0.1", "--json"
+    )
+    assert done.code == 0
+    report = json.loads(done.out)
+    rows = table(out / "anomalies.csv")
+    names = [row["image"] for row in rows]
+    assert sorted(names) == sorted(
+        [ODD_NAME, *(f"zero{i}.png" for i in range(6)), "sub/other0.png", "sub/other1.png"]
+    )
+    images = np.stack([read_image(pictures / name) for name in names])
+    np.testing.assert_allclose(
+        [float(row["p_value"]) for row in rows], detector.p_values(images), rtol=1e-5
+    )
+    flagged = detector.predict(images) == -1
+    assert [row["anomaly"] for row in rows] == ["yes" if flag else "no" for flag in flagged]
+    assert flagged.sum() >= 3
+    assert report["num_flagged"] == flagged.sum()
+    assert report["num_images"] == len(report["images"]) == 9
+    for row, found, heat in zip(rows, report["images"], detector.heat_maps(images), strict=True):
+        assert found["image"] == row["image"]
+        assert found["anomaly"] == (row["anomaly"] == "yes")
+        if heat.any():
+            box = {name: int(row[name]) for name in ("left", "top", "width", "height")}
+            assert found["box"] == box
+            assert box["left"] + box["width"] <= 28
+            assert heat[box["top"] : box["top"] + box["height"]].any()
+        else:
+            assert found["box"] is None
+            assert row["left"] == row["height"] == ""
+        assert bool(row["overlay"]) == found["anomaly"]
+        if row["overlay"]:
+            assert read_image(out / row["overlay"]).shape == (56, 176, 3)
+    assert report["files"] == {
+        "table": str(out / "anomalies.csv"),
+        "page": str(out / "anomalies.html"),
+    }
+
+
+def test_the_page_holds_its_pictures_and_asks_for_nothing_else(
+    command, detector_path, pictures, tmp_path
+):
+    command("detect", detector_path, pictures, "--out", tmp_path, "--false-alarm-rate", "0.1")
+    text = (tmp_path / "anomalies.html").read_text(encoding="utf-8")
+    tags = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            tags.append((tag, dict(attrs)))
+
+    Reader().feed(text)
+    pictures_shown = [attributes for tag, attributes in tags if tag == "img"]
+    flagged = [row for row in table(tmp_path / "anomalies.csv") if row["anomaly"] == "yes"]
+    assert sorted(picture["alt"] for picture in pictures_shown) == sorted(
+        row["image"] for row in flagged
+    )
+    assert all(picture["src"].startswith("data:image/png;base64,") for picture in pictures_shown)
+    assert {tag for tag, _ in tags} <= {
+        "html", "head", "meta", "title", "style", "body", "h1", "p", "figure", "img", "figcaption",
+        "br", "b",
+    }  # fmt: skip
+    assert not re.search(r"https?:|url\(|<b>&odd", text)
+    assert f"{len(flagged)} of 9 images are flagged." in text
+
+
+def test_only_so_many_overlays_are_left_and_those_of_an_earlier_search_are_gone(
+    detector, zeros, tmp_path
+):
+    others = zeros[2][:6]
+    detections = detect_all(detector, others, [str(i) for i in range(6)])
+    (tmp_path / "overlays").mkdir()
+    (tmp_path / "overlays" / "000099.png").write_bytes(b"old")
+    (tmp_path / "overlays" / "mine.txt").write_bytes(b"kept")
+    write_detections(tmp_path, detector, others, detections, num_shown=2)
+    left = {path.name for path in (tmp_path / "overlays").iterdir()}
+    lowest = np.argsort(detector.score_samples(others))[:2]
+    assert left == {"mine.txt", *(f"{index:06}.png" for index in lowest)}
+    write_detections(tmp_path / "none", detector, others, detections, num_shown=0)
+    assert not (tmp_path / "none" / "overlays").exists()
+
+
+def test_an_exit_code_tells_a_pipeline_on_request(command, detector_path, pictures, tmp_path):
+    options = ("--out", tmp_path, "--false-alarm-rate", "0.1")
+    assert command("detect", detector_path, pictures, *options).code == 0
+    assert command("detect", detector_path, pictures, *options, "--fail").code == 3
+    normal = pictures / "zero0.png"
+    assert "0 of 1 images flagged" in command("detect", detector_path, normal, *options).out
+    assert command("detect", detector_path, normal, *options, "--fail").code == 0
+
+
+def test_other_normal_images_can_calibrate(command, detector_path, pictures, tmp_path):
+    options = ("--out", tmp_path, "--false-alarm-rate", "0.1", "--json")
+    done = command("detect", detector_path, pictures, "--calibrate", pictures, *options)
+    assert done.code == 0
+    # Held against themselves, none of nine has a p-value below 2 / 10.
+    assert json.loads(done.out)["num_flagged"] == 0
+    done = command("detect", detector_path, pictures, "--calibrate", pictures / "sub", *options)
+    assert done.code == 1
+    assert "received 2, which support 0.333 at the least." in done.err
+
+
+def test_a_rate_that_the_images_do_not_support_is_refused_before_any_is_read(
+    command, detector_path, tmp_path
+):
+    done = command("detect", detector_path, tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert done.code == 1
+    assert "A false-alarm rate of 0.01 must have at least 99 calibration images" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_a_detector_is_refused(command, model_path, pictures, tmp_path):
+    done = command("detect", model_path, pictures, "--out", tmp_path / "out")
+    assert done.code == 1
+    assert "must hold an anomaly detector; received a model without one." in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_with_anomalies_leaves_a_model_for_detect(command, zeros, tmp_path):
+    for index, image in enumerate(zeros[0]):
+        write_image(tmp_path / "normal" / f"{index:03}.png", image)
+    options = ("--anomalies", "--seed", "5", "--out", tmp_path / "out", "--json")
+    done = command("train", tmp_path / "normal", *TINY, *options)
+    assert done.code == 0
+    report = json.loads(done.out)
+    assert report["score"] == "neighbours"
+    assert report["num_calibration_images"] == 20
+    assert report["smallest_false_alarm_rate"] == pytest.approx(1 / 21)
+    assert report["warnings"] == []
+    assert (report["num_images"], report["judged_on"]) == (100, "validation")
+    path = tmp_path / "out" / "model.safetensors"
+    found = AnomalyDetector.load(path)
+    assert found.autoencoder_.data_["num_images"] == 80
+    assert ConvAutoencoder.load(path).latent_dim == 3
+    same = AnomalyDetector(
+        ConvAutoencoder(filters=(4,), latent_dim=3, epochs=1, seed=5), seed=5
+    ).fit(zeros[0])
+    np.testing.assert_array_equal(found.score_samples(zeros[2]), same.score_samples(zeros[2]))
+
+
+def test_a_training_without_anomalies_has_no_detector(command, tmp_path):
+    assert command("train", "digits", *TINY, "--out", tmp_path / "out").code == 0
+    assert read_model(tmp_path / "out" / "model.safetensors").jobs == {}
