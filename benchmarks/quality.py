@@ -15,7 +15,6 @@ that two processes can share the work; a last run without it writes the result.
 """
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from reference import LATENT_DIM, mnist_parts, pca_test_mse
-from results import print_table, write_result
+from results import keep_rows, kept_rows, print_table, write_result
 
 from convae import ConvAutoencoder
 from convae.images import to_float
@@ -109,9 +108,7 @@ def main() -> None:
     train, test = mnist_parts()
     if given.quick:
         train, test = train[:6000], test[:1000]
-    rows: list[Row] = []
-    if given.rows and given.rows.exists():
-        rows = [json.loads(line) for line in given.rows.read_text(encoding="utf-8").splitlines()]
+    rows = kept_rows(given.rows)
     done = {(row["method"], row["seed"]) for row in rows}
     for name in [given.training] if given.training else TRAININGS:
         for seed in SEEDS[:1] if given.quick else SEEDS:
@@ -120,9 +117,7 @@ def main() -> None:
             new = measure(name, seed, QUICK_CHANGES if given.quick else {}, train, test)
             rows += new
             print_table(new)
-            if given.rows:
-                with given.rows.open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(row) + "\n" for row in new)
+            keep_rows(given.rows, new)
     if given.training:
         return
     pca_mse = pca_test_mse(to_float(train), to_float(test))

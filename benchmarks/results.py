@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import convae
 
@@ -47,6 +48,20 @@ def write_result(
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {path.relative_to(FOLDER.parent.parent)}")
+
+
+def kept_rows(path: Path | None) -> list[dict[str, Any]]:
+    """The rows that an earlier run kept; none where there is no such file."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def keep_rows(path: Path | None, rows: Sequence[Mapping[str, object]]) -> None:
+    """Keep rows for a run that goes on after this one."""
+    if path is not None:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:

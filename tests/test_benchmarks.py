@@ -42,7 +42,8 @@ def images_path(digits, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["training_speed", "time_to_quality", "gpu_training", "peers/ours"]
+    "name",
+    ["training_speed", "time_to_quality", "gpu_training", "peers/ours", "quality", "anomaly"],
 )
 def test_help_says_what_is_measured_and_how(name):
     script = BENCHMARKS / f"{name}.py"
@@ -298,3 +299,35 @@ def test_rows_that_are_there_are_not_measured_again(module, monkeypatch, tmp_pat
     ]  # fmt: skip
     assert written["best_test_mse"] == pytest.approx(0.4)
     assert 0 < written["pca16_test_mse"] < 0.05
+
+
+def test_the_headline_of_anomalies_is_of_digits_not_of_rows(module):
+    anomaly = module("anomaly")
+    rows = [
+        {"task": task, "method": method, "digit": digit, "seed": seed, "auroc": auroc}
+        for task in (anomaly.ONE_CLASS, anomaly.LEFT_OUT)
+        for method in anomaly.METHODS
+        for seed in (0, 1)
+        for digit, auroc in ((0, 0.9 + seed / 100), (1, 0.7 + seed / 100))
+        if method == anomaly.OURS or seed == 0
+    ]
+    for row in rows:
+        if row["method"] == "edges, 3 neighbours":
+            row["auroc"] += 0.2
+    headline = anomaly.summarize(rows)
+    assert headline["one_class_mean_auroc"] == pytest.approx(0.805)
+    assert headline["one_class_worst_auroc"] == pytest.approx(0.705)
+    assert headline["best_cheap_one_class_mean_auroc"] == pytest.approx(1.0)
+    assert headline["left_out_mean_auroc"] == pytest.approx(0.805)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["edges, 3 neighbours", "pixels, nearest neighbour", "error of PCA-16", "Isolation Forest"],
+)
+def test_a_method_without_a_network_knows_what_it_saw(module, zeros, name):
+    network, _, method = module("anomaly").METHODS[name]
+    assert not network
+    judge, num_bytes, _ = method(zeros[0], 0)
+    assert num_bytes > 1000
+    assert np.median(judge(zeros[1])) < np.median(judge(zeros[2]))

@@ -19,7 +19,7 @@ from convae.errors import ModelFileError, ParameterError
 from convae.estimator import ConvAutoencoder
 from convae.images import as_images, to_float
 from convae.images.memory import chunks
-from convae.modelfile import read_model, write_model
+from convae.modelfile import FittedJob, read_model, write_model
 from convae.split import held_out_indices
 
 if TYPE_CHECKING:
@@ -270,9 +270,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "autoencoder_")
         contents = self.autoencoder_.to_contents()
-        calibrations = (self.calibration_, self.heat_calibration_)
-        job = to_job(self._scores, self.choice_, calibrations, self._settings())
-        write_model(path, dataclasses.replace(contents, jobs={**contents.jobs, JOB: job}))
+        jobs = {**contents.jobs, JOB: self._job()}
+        write_model(path, dataclasses.replace(contents, jobs=jobs))
+
+    def tables(self) -> dict[str, NDArray[Any]]:
+        """The arrays that the file keeps beside the autoencoder's weights, by name."""
+        check_is_fitted(self, "autoencoder_")
+        return dict(self._job().tables)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -318,6 +322,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.calibration_fraction} of {num_images} images. Lower it or add images."
             )
         return indices
+
+    def _job(self) -> FittedJob:
+        calibrations = (self.calibration_, self.heat_calibration_)
+        return to_job(self._scores, self.choice_, calibrations, self._settings())
 
     def _settings(self) -> dict[str, Any]:
         names = ("false_alarm_rate", "calibration_fraction", "seed")

@@ -1,0 +1,230 @@
+"""Anomalies of MNIST after normal images alone: AUROC of the detector, and of methods beside it.
+
+    python benchmarks/anomaly.py            # three seeds; hours on 2 cores
+    python benchmarks/anomaly.py --quick    # two digits, few images, one seed; writes no result
+
+Two tasks. `one class`: a digit is normal; all its training images are learned from, and the 10,000
+test images are judged. `left out`: nine digits are normal, and the tenth is to be found. The same
+settings for every digit, chosen on held-out training images of one class. The state of a method is
+what it must keep to judge an image; its time is that of judging one among all test images, on a
+machine that other rows may have shared.
+
+Neighbours of pixels or of edges, and PCA, are without a network and not tuned to a digit either.
+The detector's own score is said in `note`.
+
+With `--rows FILE` each row is kept in that file too, and none that is there is measured again; with
+`--task NAME` as well, only those rows are measured.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from results import keep_rows, kept_rows, print_table, write_result
+from scipy.ndimage import gaussian_filter
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
+
+from convae import AnomalyDetector, ConvAutoencoder, load_dataset
+from convae.anomaly.edges import edge_features
+from convae.images import to_float
+
+Floats = NDArray[np.float32]
+Images = NDArray[np.uint8]
+Deviations = NDArray[Any]
+Row = dict[str, Any]
+# Takes the normal images and a seed; gives a judge (the higher, the less normal), the bytes that it
+# keeps, and a note.
+Judge = Callable[[Images], Deviations]
+Method = Callable[[Images, int], tuple[Judge, int, str]]
+
+SEEDS = [0, 1, 2]
+ONE_CLASS, LEFT_OUT = "one class", "left out"
+OURS = "AnomalyDetector"
+BLUR = 1.0
+QUICK_IMAGES = 2_000
+
+
+def flat(images: Images) -> Floats:
+    """Pixels in [0, 1], one image a row."""
+    return to_float(images).reshape(len(images), -1)
+
+
+def unit(rows: Floats) -> Floats:
+    """Rows of length 1."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Floats = rows / np.maximum(lengths, 1e-9)
+    return scaled
+
+
+def blurred(images: Images) -> Floats:
+    """Blurred pixels as vectors of length 1."""
+    return unit(gaussian_filter(to_float(images), (0, BLUR, BLUR, 0)).reshape(len(images), -1))
+
+
+def edges(images: Images) -> Floats:
+    """The edges that the detector compares."""
+    return edge_features(to_float(images))
+
+
+def neighbours(features: Callable[[Images], Floats], count: int) -> Method:
+    """Mean squared distance to the nearest normal images; of unit vectors, the cosine's."""
+
+    def fit(normal: Images, seed: int) -> tuple[Judge, int, str]:  # noqa: ARG001 # a Method's
+        kept = features(normal)
+        found = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(kept)
+
+        def judge(images: Images) -> Deviations:
+            parts = np.array_split(images, max(1, len(images) // 2000))
+            distances = [found.kneighbors(features(part))[0] for part in parts]
+            means: Deviations = np.square(np.concatenate(distances)).mean(axis=1)
+            return means
+
+        return judge, kept.nbytes, ""
+
+    return fit
+
+
+def pca_error(normal: Images, seed: int) -> tuple[Judge, int, str]:
+    """The error of 16 principal components."""
+    pca = PCA(16, random_state=seed).fit(flat(normal))
+
+    def judge(images: Images) -> Deviations:
+        rows = flat(images)
+        missed = rows - pca.inverse_transform(pca.transform(rows))
+        means: Deviations = np.square(missed).mean(axis=1)
+        return means
+
+    return judge, 4 * (pca.components_.size + pca.mean_.size), ""
+
+
+def isolation_forest(normal: Images, seed: int) -> tuple[Judge, int, str]:
+    """scikit-learn's, at its defaults, on pixels."""
+    forest = IsolationForest(random_state=seed).fit(flat(normal))
+    num_nodes = sum(tree.tree_.node_count for tree in forest.estimators_)
+    return (lambda images: -forest.score_samples(flat(images))), 32 * num_nodes, ""
+
+
+def reference_error(normal: Images, seed: int) -> tuple[Judge, int, str]:
+    """The plain reconstruction error of the teaching example."""
+    model = ConvAutoencoder.from_preset("reference", seed=seed).fit(normal)
+    return (lambda images: -model.score_samples(images)), 4 * 178_769, ""
+
+
+def ours(normal: Images, seed: int) -> tuple[Judge, int, str]:
+    """The detector as it comes."""
+    detector = AnomalyDetector(ConvAutoencoder(seed=seed), seed=seed).fit(normal)
+    contents = [*detector.autoencoder_.weights_.values(), *detector.tables().values()]
+    num_bytes = sum(array.nbytes for array in contents)
+    return (lambda images: -detector.score_samples(images)), num_bytes, detector.choice_.score
+
+
+# Name, whether a network takes part, whether another seed gives another result, and the method.
+METHODS: dict[str, tuple[bool, bool, Method]] = {
+    OURS: (True, True, ours),
+    "reference, reconstruction error": (True, True, reference_error),
+    "edges, 3 neighbours": (False, False, neighbours(edges, 3)),
+    "blurred pixels, cosine of 3 neighbours": (False, False, neighbours(blurred, 3)),
+    "pixels, cosine of 3 neighbours": (False, False, neighbours(lambda x: unit(flat(x)), 3)),
+    "pixels, nearest neighbour": (False, False, neighbours(flat, 1)),
+    "error of PCA-16": (False, False, pca_error),
+    "Isolation Forest": (False, True, isolation_forest),
+}
+
+
+def measure(
+    name: str, seed: int, normal: Images, judged: Images, abnormal: NDArray[np.bool_]
+) -> Row:
+    """Fit one method and judge with it."""
+    started = time.perf_counter()
+    judge, num_bytes, note = METHODS[name][2](normal, seed)
+    fitted = time.perf_counter()
+    deviations = judge(judged)
+    return {
+        "auroc": float(roc_auc_score(abnormal, deviations)),
+        "fit_s": fitted - started,
+        "us_an_image": 1e6 * (time.perf_counter() - fitted) / len(judged),
+        "state_mb": num_bytes / 1e6,
+        "note": note,
+    }
+
+
+def summarize(rows: list[Row]) -> dict[str, float]:
+    """The headline: our means over digits and seeds, and the best of those without a network."""
+
+    def means(task: str, name: str) -> list[float]:
+        digits = sorted({row["digit"] for row in rows})
+        return [
+            statistics.mean(
+                row["auroc"]
+                for row in rows
+                if (row["task"], row["method"], row["digit"]) == (task, name, digit)
+            )
+            for digit in digits
+        ]
+
+    cheap = [name for name, (network, _, _) in METHODS.items() if not network]
+    found = {task: means(task, OURS) for task in (ONE_CLASS, LEFT_OUT)}
+    best = {
+        task: max(statistics.mean(means(task, name)) for name in cheap)
+        for task in (ONE_CLASS, LEFT_OUT)
+    }
+    return {
+        "one_class_mean_auroc": statistics.mean(found[ONE_CLASS]),
+        "one_class_worst_auroc": min(found[ONE_CLASS]),
+        "left_out_mean_auroc": statistics.mean(found[LEFT_OUT]),
+        "left_out_worst_auroc": min(found[LEFT_OUT]),
+        "best_cheap_one_class_mean_auroc": best[ONE_CLASS],
+        "best_cheap_left_out_mean_auroc": best[LEFT_OUT],
+    }
+
+
+def main() -> None:
+    """Measure, print and, unless quick or partial, write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
+    parser.add_argument("--rows", type=Path, help="keep rows here; measure none anew")
+    parser.add_argument("--task", choices=[ONE_CLASS, LEFT_OUT], help="only this; needs --rows")
+    given = parser.parse_args()
+    if given.task and not given.rows:
+        parser.error("--task needs --rows")
+    mnist = load_dataset("mnist")
+    if mnist.test is None or mnist.train_labels is None or mnist.test_labels is None:
+        raise SystemExit("MNIST must come with its test split and its labels.")
+    train, train_labels, test, test_labels = (
+        part[: QUICK_IMAGES if given.quick else None]
+        for part in (mnist.train, mnist.train_labels, mnist.test, mnist.test_labels)
+    )
+    rows = kept_rows(given.rows)
+    done = {(row["task"], row["method"], row["digit"], row["seed"]) for row in rows}
+    for task in [given.task] if given.task else [ONE_CLASS, LEFT_OUT]:
+        for seed in SEEDS[:1] if given.quick else SEEDS:
+            for digit in (3, 8) if given.quick else range(10):
+                for name, (_, seeded, _) in METHODS.items():
+                    if (task, name, digit, seed) in done or (seed and not seeded):
+                        continue
+                    normal = (train_labels == digit) == (task == ONE_CLASS)
+                    abnormal = (test_labels == digit) != (task == ONE_CLASS)
+                    row = {"task": task, "method": name, "digit": digit, "seed": seed}
+                    row |= measure(name, seed, train[normal], test, abnormal)
+                    keep_rows(given.rows, [row])
+                    rows.append(row)
+                    print(row, flush=True)
+    if given.task:
+        return
+    print_table(rows)
+    headline = summarize(rows)
+    print_table([headline])
+    if not given.quick:
+        write_result("anomaly", headline, rows, SEEDS)
+
+
+if __name__ == "__main__":
+    main()
