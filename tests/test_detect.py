@@ -176,6 +176,26 @@ def test_training_with_anomalies_leaves_a_model_for_detect(command, zeros, tmp_p
     np.testing.assert_array_equal(found.score_samples(zeros[2]), same.score_samples(zeros[2]))
 
 
+def test_training_on_images_that_may_hold_anomalies_names_the_suspects(command, zeros, tmp_path):
+    for index, image in enumerate(zeros[0]):
+        write_image(tmp_path / "mixed" / f"{index:03}.png", image)
+    for index, image in enumerate(zeros[2][:5]):
+        write_image(tmp_path / "mixed" / "odd" / f"{index}.png", image)
+    options = ("--anomalies", "--most-anomalies", "0.05", "--out", tmp_path / "out", "--json")
+    report = json.loads(command("train", tmp_path / "mixed", *TINY, *options).out)
+    rows = table(tmp_path / "out" / "suspects.csv")
+    assert report["files"]["suspects"] == str(tmp_path / "out" / "suspects.csv")
+    assert [row["rank"] for row in rows] == [str(rank) for rank in range(1, 7)]
+    assert sum(row["image"].startswith("odd/") for row in rows) >= 4
+
+
+def test_a_share_of_anomalies_needs_a_detector(command, tmp_path):
+    done = command("train", "digits", *TINY, "--most-anomalies", "0.1", "--out", tmp_path / "out")
+    assert done.code == 1
+    assert "--most-anomalies must go with --anomalies; received 0.1 alone." in done.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_training_without_anomalies_has_no_detector(command, tmp_path):
     assert command("train", "digits", *TINY, "--out", tmp_path / "out").code == 0
     assert read_model(tmp_path / "out" / "model.safetensors").jobs == {}

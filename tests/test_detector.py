@@ -144,6 +144,34 @@ def test_restoring_takes_away_what_was_added(detector, zeros):
     np.testing.assert_allclose(grey, detector.restore(normal)[..., 0], atol=1e-6)
 
 
+def test_anomalies_among_the_training_images_are_suspected_and_have_no_part(zeros):
+    normal, _, others = zeros
+    images = np.concatenate([normal, others[:10]])
+    found = small_detector(false_alarm_rate=0.1, most_anomalies=0.1).fit(images)
+    assert len(found.suspects_) == 11
+    assert np.sum(found.suspects_ >= 100) >= 9
+    assert not set(found.suspects_) & set(found.calibration_indices_)
+    # 22 of 110 are set aside, and a fifth is held out.
+    assert 66 <= found.autoencoder_.data_["num_images"] <= 88
+    assert (found.predict(others[10:]) == -1).mean() > 0.9
+    assert len(small_detector().fit(images).suspects_) == 0
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.3, "most_anomalies must be from 0 to 0.25; received 0.3."),
+        (-0.1, "most_anomalies must be from 0 to 0.25; received -0.1."),
+        (float("nan"), "most_anomalies must be from 0 to 0.25; received nan."),
+        (True, "most_anomalies must be a number; received True."),
+        ("few", "most_anomalies must be a number; received 'few'."),
+    ],
+)
+def test_a_share_of_anomalies_outside_its_range_is_refused(zeros, share, text):
+    with pytest.raises(ParameterError, match=re.escape(text)):
+        small_detector(most_anomalies=share).fit(zeros[0])
+
+
 def test_images_that_choose_leave_enough_to_calibrate():
     found = {count: _num_choosing(count) for count in (10, 60, 100, 118, 119, 120, 200, 2000)}
     assert found == {10: 2, 60: 15, 100: 25, 118: 29, 119: 20, 120: 21, 200: 50, 2000: 300}
@@ -265,6 +293,7 @@ def spoil(job, path, value):
         (("calibration_heats",), lambda a: a.astype(np.float32), "received float32 of shape (20,)"),
         (("settings",), [], "A detector's settings must have the keys"),
         (("settings", "seed"), -1, "seed must be from 0"),
+        (("settings", "most_anomalies"), 0.5, "most_anomalies must be from 0 to 0.25"),
         (("settings", "false_alarm_rate"), 2, "false_alarm_rate must be above 0 and below 1"),
         (("settings", "calibration_fraction"), "x", "calibration_fraction must be a number"),
         (("choice",), ..., "A detector must have the keys ['choice', 'settings']"),

@@ -27,7 +27,7 @@ ROWS = [
     {"images.store", "anomaly.calibration", "anomaly.edges"},
     {"datasets.arrays", "images.gather", "modelfile", "nn.checkpoint"},
     {"datasets.fit", "images.folders"},
-    {"images", "anomaly.heat"},
+    {"images", "anomaly.heat", "anomaly.suspects"},
     {"datasets.mnist", "datasets.parquet", "metrics", "nn.backend", "nn.products"},
     {"datasets.load", "nn.layers", "nn.losses", "nn.optimizers", "nn.predict", "nn.translate"},
     {"datasets", "nn.build", "nn.refine", "nn.statistics", "nn.steps"},

@@ -26,6 +26,7 @@ LOSS_CURVE = "loss_curve.png"
 OUTPUT_IMAGE = "output_image.png"
 GALLERY = "gallery.png"
 ERRORS = "errors.csv"
+SUSPECTS = "suspects.csv"
 
 
 def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool) -> None:
@@ -194,6 +195,25 @@ def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]
         (name, *(f"{value:.9g}" for value in row)) for name, row in zip(names, latents, strict=True)
     ]
     write_whole(path, csv_table(header, rows))
+
+
+def write_suspects(folder: Path, names: Sequence[str], suspects: NDArray[np.intp]) -> str:
+    """Write `suspects.csv`: the images least like the others, the most suspicious first.
+
+    Args:
+        folder: Where to.
+        names: One for each image trained on.
+        suspects: Indices of images.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    rows = [(rank, names[index]) for rank, index in enumerate(suspects, start=1)]
+    write_whole(folder / SUSPECTS, csv_table(("rank", "image"), rows))
+    return str(folder / SUSPECTS)
 
 
 def history_csv(history: Sequence[Mapping[str, object]]) -> bytes:

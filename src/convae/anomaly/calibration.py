@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 # 0.29 * 100 is 28.999999999999996.
 _ROUNDING = 1e-9
+MOST_ANOMALIES = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,3 +108,19 @@ def check_share(share: object, name: str) -> None:
             f"{name} must be above 0 and below 1; received {share}. Pass 0.01 for one image in a "
             f"hundred."
         )
+
+
+def check_most_anomalies(share: object) -> float:
+    """The share of images that may be anomalies.
+
+    Raises:
+        ParameterError: It is no number from 0 to 0.25.
+    """
+    if isinstance(share, bool) or not hasattr(share, "__float__"):
+        raise ParameterError(f"most_anomalies must be a number; received {share!r:.80}.")
+    if not 0 <= float(share) <= MOST_ANOMALIES:
+        raise ParameterError(
+            f"most_anomalies must be from 0 to {MOST_ANOMALIES}; received {share}. Where more of "
+            f"the images may be anomalies, none can be called normal."
+        )
+    return float(share)

@@ -1,6 +1,7 @@
 """`AnomalyDetector`: a scikit-learn outlier detector around one autoencoder, kept in its file."""
 
 import dataclasses
+import math
 import os
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,12 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from convae.anomaly.calibration import Calibration, check_share
+from convae.anomaly.calibration import Calibration, check_most_anomalies, check_share
 from convae.anomaly.choice import FEWEST_IMAGES as FEWEST_CHOOSING
 from convae.anomaly.choice import MOST_IMAGES, choose_score
+from convae.anomaly.edges import edge_features
 from convae.anomaly.heat import to_pixels
 from convae.anomaly.scores import COPIES, AnomalyScores
 from convae.anomaly.stored import JOB, from_job, to_job
+from convae.anomaly.suspects import suspicion
 from convae.errors import ModelFileError, ParameterError
 from convae.estimator import ConvAutoencoder
 from convae.images import as_images, to_float
@@ -34,8 +37,16 @@ CHOOSING_SHARE = 0.25
 # Calibration images that support a rate of 0.01: rather these, where fewer can choose as well.
 WANTED = 99
 FEWEST_IMAGES = 3
+# Images that are not trained on, in shares of the anomalies that there may be among them.
+SET_ASIDE = 2.0
 # Where the calibration images have no heat at all.
 LEAST_HEAT = 1e-6
+
+
+def _most_suspicious(images: NDArray[Any], seed: int) -> NDArray[np.intp]:
+    """Indices of images, the one least like the others first."""
+    edges = [edge_features(to_float(images[part])) for part in chunks(images, COPIES)]
+    return np.argsort(-suspicion(np.concatenate(edges), seed), kind="stable")
 
 
 def _num_choosing(num_held_out: int) -> int:
@@ -59,6 +70,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         autoencoder: An estimator that is cloned and fitted; None takes `ConvAutoencoder()`.
         false_alarm_rate: Share of normal images that may be flagged, above 0 and below 1.
         calibration_fraction: Share of the images that are held out, above 0 and below 1.
+        most_anomalies: Share of the images given to `fit` that may be anomalies themselves, at most
+            0.25. Above 0, so many are taken for anomalies and have no part in anything
+            (`suspects_`), and as many again are not trained on. The rate of false alarms is then
+            exact only if there are as many.
         seed: Decides which, and what the made-up anomalies are.
 
     Attributes:
@@ -68,6 +83,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         calibration_: The scores of normal images that others are held against.
         heat_calibration_: Minus the most heat in each of these images.
         calibration_indices_: Indices, ascending, of the images held out; after `fit` only.
+        suspects_: Indices of the images that are least like the others, the most suspicious first:
+            as many as there may be anomalies; after `fit` only.
 
     Example:
         >>> import numpy as np
@@ -86,11 +103,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         false_alarm_rate: float = 0.01,
         calibration_fraction: float = 0.2,
+        most_anomalies: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.autoencoder = autoencoder
         self.false_alarm_rate = false_alarm_rate
         self.calibration_fraction = calibration_fraction
+        self.most_anomalies = most_anomalies
         self.seed = seed
 
     def fit(
@@ -118,8 +137,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_share(self.false_alarm_rate, "false_alarm_rate")
         images = as_images(X)
+        share = check_most_anomalies(self.most_anomalies)
         held_out = self._held_out(len(images))
-        seen = np.delete(np.arange(len(images)), held_out)
+        ranked = _most_suspicious(images, self.seed) if share else np.empty(0, np.intp)
+        suspects = ranked[: math.ceil(share * len(images))]
+        set_aside = ranked[: math.ceil(SET_ASIDE * share * len(images))]
+        seen = np.setdiff1d(np.arange(len(images)), np.concatenate([held_out, set_aside]))
+        # Of what is set aside, half is not suspected, and calibrates.
+        held_out = np.setdiff1d(held_out, suspects)
+        if len(seen) < 2 or not len(held_out):
+            raise ParameterError(
+                f"most_anomalies must leave images to learn from and to calibrate on; received "
+                f"{share} of {len(images)} images. Lower it or add images."
+            )
         train = np.asarray(X)[seen]
         autoencoder = ConvAutoencoder() if self.autoencoder is None else clone(self.autoencoder)
         autoencoder.fit(train, checkpoint_path=checkpoint_path, resume=resume, observers=observers)
@@ -134,6 +164,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self._scores = scores
         self.choice_ = choice
         self.calibration_indices_ = calibrating
+        self.suspects_ = suspects
         return self.calibrate(images[calibrating])
 
     @property
@@ -328,7 +359,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return to_job(self._scores, self.choice_, calibrations, self._settings())
 
     def _settings(self) -> dict[str, Any]:
-        names = ("false_alarm_rate", "calibration_fraction", "seed")
+        names = ("false_alarm_rate", "calibration_fraction", "most_anomalies", "seed")
         return {name: getattr(self, name) for name in names}
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 # scikit-learn's Tags is untyped

@@ -16,7 +16,7 @@ from convae.console import (
     parse_numbers,
     report_dataset,
 )
-from convae.errors import DataUnavailableError, OutputError
+from convae.errors import DataUnavailableError, OutputError, ParameterError
 from convae.nn.config import (
     LOSS_NAMES,
     OPTIMIZER_NAMES,
@@ -147,6 +147,14 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
     is_flag=True,
     help="The images are normal ones: hold a fifth out, and make the model one for `detect`.",
 )
+@click.option(
+    "--most-anomalies",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="With --anomalies: share of the images that may be anomalies themselves, at most 0.25.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a finished model in --out.")
 @json_option
@@ -161,6 +169,7 @@ def train(
     store: Path | None,
     tensorboard: Path | None,
     anomalies: bool,
+    most_anomalies: float,
     resume: bool,
     overwrite: bool,
     as_json: bool,
@@ -171,11 +180,19 @@ def train(
     A file may be .npz, .npy, IDX, .parquet or a picture. A .npy file of more than 256 MiB is used
     in place and may be larger than memory; for other data there is --store.
 
+    With --most-anomalies, suspects.csv names the images that are least like the others.
+
     Leaves in --out: the model file, history.csv, the loss curve, and output_image.png with ten
     images on the left and their reconstructions on the right.
     """
+    from convae.anomaly.calibration import check_most_anomalies
     from convae.runs import check_folder
 
+    if check_most_anomalies(most_anomalies) and not anomalies:
+        raise ParameterError(
+            f"--most-anomalies must go with --anomalies; received {most_anomalies} alone. Add "
+            f"--anomalies, or leave it out."
+        )
     changes = {name: value for name, value in recipe.items() if value is not None}
     if "filters" in changes:
         changes["filters"] = parse_numbers(changes["filters"], "--filters", ",", "32,64")
@@ -199,7 +216,7 @@ def train(
         again="the same command" if resume else "the same command and --resume",
         as_json=as_json,
         tensorboard=tensorboard,
-        anomalies=anomalies,
+        most_anomalies=most_anomalies if anomalies else None,
     )
 
 
@@ -221,14 +238,14 @@ def _train(
     as_json: bool,
     resume: bool = False,
     tensorboard: Path | None = None,
-    anomalies: bool = False,
+    most_anomalies: float | None = None,
 ) -> None:
     from convae.baseline import model_mse, pca_mse
     from convae.estimator import ConvAutoencoder
     from convae.figures import COMPARED
     from convae.metrics import psnr_db
     from convae.progress import TrainingProgress
-    from convae.runs import CHECKPOINT, prepare_folder, write_run
+    from convae.runs import CHECKPOINT, prepare_folder, write_run, write_suspects
 
     observers: list[Any] = []
     if tensorboard is not None:
@@ -246,11 +263,12 @@ def _train(
             "resume": resume,
             "observers": observers,
         }
-        detector = _fit_detector(model, dataset, kept) if anomalies else None
-        if detector is None:
+        detector = None
+        if most_anomalies is None:
             model.fit(dataset.train, **kept)
             held_out, save = model.validation_indices_, model.save
         else:
+            detector = _fit_detector(model, most_anomalies, dataset, kept)
             model, save = detector.autoencoder_, detector.save
             held_out = detector.calibration_indices_
         split, seen, judged = _parts(dataset, held_out)
@@ -281,17 +299,21 @@ def _train(
     )
     if detector is not None:
         figures |= _describe(detector)
+        if len(detector.suspects_):
+            names = dataset.paths or [str(index) for index in range(len(dataset.train))]
+            files["suspects"] = write_suspects(out, names, detector.suspects_)
         text += f"\nfor `convae detect`, the score {detector.choice_.score!r}: "
         text += "\n".join([detector.choice_.reason, *detector.choice_.warnings()])
     finish(dataset, figures, files, text, as_json)
 
 
 def _fit_detector(
-    model: "ConvAutoencoder", dataset: "Dataset", options: dict[str, Any]
+    model: "ConvAutoencoder", most_anomalies: float, dataset: "Dataset", options: dict[str, Any]
 ) -> "AnomalyDetector":
     from convae.anomaly import AnomalyDetector
 
-    return AnomalyDetector(model, seed=model.seed).fit(dataset.train, **options)
+    detector = AnomalyDetector(model, most_anomalies=most_anomalies, seed=model.seed)
+    return detector.fit(dataset.train, **options)
 
 
 def _describe(detector: "AnomalyDetector") -> dict[str, Any]:
