@@ -196,6 +196,19 @@ def test_a_share_of_anomalies_needs_a_detector(command, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_info_tells_of_the_detector(command, detector, detector_path, model_path):
+    report = json.loads(command("info", detector_path, "--json").out)
+    assert report["jobs"]["anomalies"]["choice"]["reason"] == detector.choice_.reason
+    assert report["jobs"]["anomalies"]["settings"]["false_alarm_rate"] == 0.1
+    (line,) = (
+        line
+        for line in command("info", detector_path).out.splitlines()
+        if line.startswith("job anomalies ")
+    )
+    assert json.loads(line.removeprefix("job anomalies ")) == report["jobs"]["anomalies"]
+    assert json.loads(command("info", model_path, "--json").out)["jobs"] == {}
+
+
 def test_a_training_without_anomalies_has_no_detector(command, tmp_path):
     assert command("train", "digits", *TINY, "--out", tmp_path / "out").code == 0
     assert read_model(tmp_path / "out" / "model.safetensors").jobs == {}

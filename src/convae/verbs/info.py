@@ -37,6 +37,7 @@ def info(model: Path | None, as_json: bool) -> None:
             "data": contents.data,
             "training": contents.training,
             "versions": contents.versions,
+            "jobs": {name: job.settings for name, job in contents.jobs.items()},
         }
     rows = layer_table(architecture)
     total = sum(row.num_parameters for row in rows)
@@ -71,6 +72,7 @@ def _echo_training(report: dict[str, Any]) -> None:
         "last epoch": last,
         "options": report["training"].get("options"),
         "versions": report["versions"],
+        **{f"job {name}": settings for name, settings in report["jobs"].items()},
     }
     for name, part in parts.items():
         click.echo(f"{name} {json.dumps(part)}")
