@@ -27,13 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 from results import keep_rows, kept_rows, print_table, write_result
 from scipy.ndimage import gaussian_filter
-from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 from convae import AnomalyDetector, ConvAutoencoder, load_dataset
 from convae.anomaly.edges import edge_features
+from convae.components import component_errors, fit_components
 from convae.images import to_float
 
 Floats = NDArray[np.float32]
@@ -57,25 +58,14 @@ def flat(images: Images) -> Floats:
     return to_float(images).reshape(len(images), -1)
 
 
-def unit(rows: Floats) -> Floats:
-    """Rows of length 1."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Floats = rows / np.maximum(lengths, 1e-9)
-    return scaled
-
-
 def blurred(images: Images) -> Floats:
-    """Blurred pixels as vectors of length 1."""
-    return unit(gaussian_filter(to_float(images), (0, BLUR, BLUR, 0)).reshape(len(images), -1))
-
-
-def edges(images: Images) -> Floats:
-    """The edges that the detector compares."""
-    return edge_features(to_float(images))
+    """Blurred pixels."""
+    rows: Floats = gaussian_filter(to_float(images), (0, BLUR, BLUR, 0)).reshape(len(images), -1)
+    return rows
 
 
 def neighbours(features: Callable[[Images], Floats], count: int) -> Method:
-    """Mean squared distance to the nearest normal images; of unit vectors, the cosine's."""
+    """Mean squared distance to the nearest normal images."""
 
     def fit(normal: Images, seed: int) -> tuple[Judge, int, str]:  # noqa: ARG001 # a Method's
         kept = features(normal)
@@ -92,17 +82,16 @@ def neighbours(features: Callable[[Images], Floats], count: int) -> Method:
     return fit
 
 
+def cosine_neighbours(features: Callable[[Images], Floats]) -> Method:
+    """Half of it is the mean cosine distance to the 3 nearest normal images."""
+    return neighbours(lambda images: normalize(features(images)), 3)
+
+
 def pca_error(normal: Images, seed: int) -> tuple[Judge, int, str]:
     """The error of 16 principal components."""
-    pca = PCA(16, random_state=seed).fit(flat(normal))
-
-    def judge(images: Images) -> Deviations:
-        rows = flat(images)
-        missed = rows - pca.inverse_transform(pca.transform(rows))
-        means: Deviations = np.square(missed).mean(axis=1)
-        return means
-
-    return judge, 4 * (pca.components_.size + pca.mean_.size), ""
+    pca = fit_components(flat(normal), 16, seed)
+    num_numbers = pca.components_.size + pca.mean_.size
+    return (lambda images: component_errors(pca, flat(images))), 4 * num_numbers, ""
 
 
 def isolation_forest(normal: Images, seed: int) -> tuple[Judge, int, str]:
@@ -130,9 +119,9 @@ def ours(normal: Images, seed: int) -> tuple[Judge, int, str]:
 METHODS: dict[str, tuple[bool, bool, Method]] = {
     OURS: (True, True, ours),
     "reference, reconstruction error": (True, True, reference_error),
-    "edges, 3 neighbours": (False, False, neighbours(edges, 3)),
-    "blurred pixels, cosine of 3 neighbours": (False, False, neighbours(blurred, 3)),
-    "pixels, cosine of 3 neighbours": (False, False, neighbours(lambda x: unit(flat(x)), 3)),
+    "edges, 3 neighbours": (False, False, neighbours(edge_features, 3)),
+    "blurred pixels, cosine of 3 neighbours": (False, False, cosine_neighbours(blurred)),
+    "pixels, cosine of 3 neighbours": (False, False, cosine_neighbours(flat)),
     "pixels, nearest neighbour": (False, False, neighbours(flat, 1)),
     "error of PCA-16": (False, False, pca_error),
     "Isolation Forest": (False, True, isolation_forest),

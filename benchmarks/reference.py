@@ -12,9 +12,9 @@ import statistics
 import numpy as np
 from numpy.typing import NDArray
 from results import print_table, write_result
-from sklearn.decomposition import PCA
 
 from convae import ConvAutoencoder, load_dataset
+from convae.components import component_errors, fit_components
 from convae.images import to_float
 from convae.metrics import psnr_db
 
@@ -37,9 +37,7 @@ def mnist_parts() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def pca_test_mse(train: NDArray[np.float32], test: NDArray[np.float32]) -> float:
     """Mean squared error of `test` after PCA fitted on `train`, both in [0, 1]."""
     flat_train, flat_test = train.reshape(len(train), -1), test.reshape(len(test), -1)
-    pca = PCA(LATENT_DIM, random_state=0).fit(flat_train)
-    rebuilt = pca.inverse_transform(pca.transform(flat_test))
-    return float(np.mean((flat_test - rebuilt) ** 2))
+    return float(component_errors(fit_components(flat_train, LATENT_DIM), flat_test).mean())
 
 
 def main() -> None:

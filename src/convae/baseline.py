@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.components import fit_components
+from convae.components import component_errors, fit_components
 from convae.images import to_float
 from convae.images.memory import chunks
-from convae.metrics import squared_errors
 
 if TYPE_CHECKING:
     from convae.estimator import ConvAutoencoder
@@ -89,9 +88,8 @@ def pca_mse(train: Images, test: Images, num_components: int) -> float:
     pca = fit_components(flat, num_components)
     total = 0.0
     for images in _parts(test):
-        part = to_float(images)
-        rebuilt = pca.inverse_transform(pca.transform(part.reshape(len(part), num_values)))
-        total += float(squared_errors(part, rebuilt.reshape(part.shape)).sum())
+        rows = to_float(images).reshape(len(images), num_values)
+        total += float(component_errors(pca, rows).sum())
     return total / len(test)
 
 

@@ -19,3 +19,15 @@ def fit_components(rows: NDArray[np.float32], num_components: int, seed: int = 0
         # Equal rows have no variance, of which PCA would take the shares; nobody asks for them.
         warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
         return PCA(min(num_components, *rows.shape), random_state=seed).fit(rows)
+
+
+def component_errors(pca: PCA, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean squared error of each row after its components and back.
+
+    Args:
+        pca: Fitted on rows like these.
+        rows: float32 `(num_rows, num_features)`.
+    """
+    missed = rows - pca.inverse_transform(pca.transform(rows))
+    errors: NDArray[np.float64] = np.square(missed, dtype=np.float64).mean(axis=1)
+    return errors

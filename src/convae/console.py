@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,6 +75,17 @@ def model_and_images(verb: Verb) -> Verb:
     """The arguments MODEL and IMAGES."""
     verb = click.argument("images")(verb)
     return click.argument("model", type=click.Path(path_type=Path))(verb)
+
+
+def out_option(default: str) -> Callable[[Verb], Verb]:
+    """Where the results go that a verb leaves each time it runs."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=Path(default),
+        show_default=True,
+        help="Folder for the results; earlier ones are replaced.",
+    )
 
 
 def refine_option(verb: Verb) -> Verb:
@@ -150,10 +161,13 @@ def load_images(
     height, width, channels = estimator.architecture_.image_shape
     dataset = load(images, (height, width), channels, fit, strict, store)
     if dataset.test is not None:
-        names = dataset.test_paths or [str(i) for i in range(len(dataset.test))]
-        return dataset, dataset.test, list(names)
-    names = dataset.paths or [str(i) for i in range(len(dataset.train))]
-    return dataset, dataset.train, list(names)
+        return dataset, dataset.test, image_names(dataset.test_paths, len(dataset.test))
+    return dataset, dataset.train, image_names(dataset.paths, len(dataset.train))
+
+
+def image_names(paths: Sequence[str] | None, num_images: int) -> list[str]:
+    """A name for each image: its path, or its number where it came without."""
+    return list(paths or map(str, range(num_images)))
 
 
 def report_dataset(dataset: "Dataset") -> None:

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import html
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from convae.anomaly import AnomalyDetector
 from convae.anomaly.heat import Box, largest_box
@@ -20,6 +18,7 @@ from convae.figures import overlay
 from convae.files import printable, write_whole
 from convae.images import to_uint8
 from convae.images.memory import chunks
+from convae.images.pictures import write_image
 from convae.runs import csv_table
 
 TABLE = "anomalies.csv"
@@ -71,11 +70,13 @@ def detect_all(
         ParameterError: The rate is smaller than the calibration images can support.
     """
     offset = detector.offset_
-    scores = detector.score_samples(images)
-    p_values = detector.calibration_.p_values(scores)
-    boxes: list[Box | None] = []
+    parts, boxes = [], []
     for part in chunks(images):
-        boxes += [largest_box(heat) for heat in detector.heat_maps(images[part])]
+        some_scores, heat = detector.judge(images[part])
+        parts.append(some_scores)
+        boxes += [largest_box(one) for one in heat]
+    scores = np.concatenate(parts)
+    p_values = detector.calibration_.p_values(scores)
     columns = zip(names, p_values, scores, boxes, strict=True)
     return [
         Detection(name, float(p_value), float(score), bool(score < offset), box)
@@ -112,10 +113,9 @@ def write_detections(
     for index in shown:
         one = images[index : index + 1]
         heat, restored = detector.heat_maps(one)[0], to_uint8(detector.restore(one))[0]
-        stream = io.BytesIO()
-        Image.fromarray(overlay(to_uint8(one)[0], heat, restored)).save(stream, "PNG")
-        pictures[index] = stream.getvalue()
-        write_whole(folder / _overlay(index), pictures[index])
+        path = folder / _overlay(index)
+        write_image(path, overlay(to_uint8(one)[0], heat, restored))
+        pictures[index] = path.read_bytes()
     rows = []
     for index, found in enumerate(detections):
         box = ("",) * 4 if found.box is None else tuple(asdict(found.box).values())

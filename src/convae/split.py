@@ -1,4 +1,4 @@
-"""Which images are held out: to validate a training on, or to calibrate scores on."""
+"""Which images are drawn: to be held out, or to stand for more than can be used."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,3 +30,14 @@ def held_out_indices(
         )
     order = np.random.default_rng([seed, 0]).permutation(num_images)
     return np.sort(order[:num_held_out])
+
+
+def drawn_indices(num_images: int, most: int, seed: int) -> NDArray[np.intp]:
+    """Indices, ascending, of as many images as may be used, drawn at random.
+
+    Args:
+        num_images: Images there are.
+        most: How many may be used.
+        seed: The same seed draws the same images.
+    """
+    return np.sort(np.random.default_rng(seed).permutation(num_images)[:most])

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.errors import ParameterError
+from convae.nn.config import fraction, real_number
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +83,7 @@ class Calibration:
         Raises:
             ParameterError: The rate is outside (0, 1), or smaller than the images can support.
         """
-        check_share(false_alarm_rate, "false_alarm_rate")
+        check_rate(false_alarm_rate)
         rank = math.floor(false_alarm_rate * (len(self.scores) + 1) + _ROUNDING)
         if rank < 1:
             needed = math.ceil(1 / false_alarm_rate - _ROUNDING) - 1
@@ -95,19 +96,13 @@ class Calibration:
         return float(self.scores[rank - 1])
 
 
-def check_share(share: object, name: str) -> None:
-    """Refuse what is no share.
+def check_rate(false_alarm_rate: object) -> None:
+    """Refuse what is no rate of false alarms.
 
     Raises:
-        ParameterError: It is no number between 0 and 1, both left out; the message calls it `name`.
+        ParameterError: It is no number between 0 and 1, both left out.
     """
-    if isinstance(share, bool) or not hasattr(share, "__float__"):
-        raise ParameterError(f"{name} must be a number; received {share!r:.80}. Pass a float.")
-    if not 0 < float(share) < 1:
-        raise ParameterError(
-            f"{name} must be above 0 and below 1; received {share}. Pass 0.01 for one image in a "
-            f"hundred."
-        )
+    fraction(false_alarm_rate, "false_alarm_rate", 0, 1, open_low=True)
 
 
 def check_most_anomalies(share: object) -> float:
@@ -116,11 +111,10 @@ def check_most_anomalies(share: object) -> float:
     Raises:
         ParameterError: It is no number from 0 to 0.25.
     """
-    if isinstance(share, bool) or not hasattr(share, "__float__"):
-        raise ParameterError(f"most_anomalies must be a number; received {share!r:.80}.")
-    if not 0 <= float(share) <= MOST_ANOMALIES:
+    number = real_number(share, "most_anomalies")
+    if not 0 <= number <= MOST_ANOMALIES:
         raise ParameterError(
             f"most_anomalies must be from 0 to {MOST_ANOMALIES}; received {share}. Where more of "
             f"the images may be anomalies, none can be called normal."
         )
-    return float(share)
+    return number

@@ -14,11 +14,13 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 from convae.anomaly.corruptions import corruptions
 from convae.anomaly.scores import SCORES, AnomalyScores
-from convae.components import fit_components
+from convae.components import component_errors, fit_components
 from convae.images import to_float
+from convae.split import drawn_indices
 
 Floats = NDArray[np.float32]
 Deviations = NDArray[np.float64]
@@ -62,12 +64,7 @@ class Choice:
 
     def combine(self, deviations: dict[str, Deviations]) -> Deviations:
         """One number an image from its deviations: higher is more normal."""
-        parts = [
-            (deviations[name] - self.centres[name]) / self.scales[name]
-            for name in SCORES[self.score]
-        ]
-        combined: Deviations = -np.mean(parts, axis=0)
-        return combined
+        return _combine(self.score, deviations, self.centres, self.scales)
 
     def warnings(self) -> list[str]:
         """What a user should know before trusting the score; mostly nothing."""
@@ -84,6 +81,17 @@ class Choice:
                 f"correlation with the strength of the edges is {self.correlation:.2f}."
             )
         return found
+
+
+def _combine(
+    score: str,
+    deviations: dict[str, Deviations],
+    centres: dict[str, float],
+    scales: dict[str, float],
+) -> Deviations:
+    parts = [(deviations[name] - centres[name]) / scales[name] for name in SCORES[score]]
+    combined: Deviations = -np.mean(parts, axis=0)
+    return combined
 
 
 def default_choice(num_images: int) -> Choice:
@@ -112,26 +120,18 @@ def choose_score(
         return default_choice(len(normal))
     images = to_float(normal[:MOST_IMAGES])
     broken = [changed for _, changed in corruptions(images, seed)]
-    on_normal: dict[str, Deviations] = {}
-    on_broken: dict[str, list[Deviations]] = {}
-    for name in {part for parts in SCORES.values() for part in parts}:
-        on_normal |= scores.deviations(images, name)
-        on_broken[name] = [scores.deviations(changed, name)[name] for changed in broken]
+    names = {name for parts in SCORES.values() for name in parts}
+    on_normal = scores.measure(images, names)
+    on_broken = [scores.measure(changed, names) for changed in broken]
     centres = {name: float(values.mean()) for name, values in on_normal.items()}
     scales = {name: float(values.std()) or 1.0 for name, values in on_normal.items()}
 
-    def candidate(name: str) -> Choice:
-        return Choice(name, "", {}, {}, 0.0, centres, scales)
+    def combined(score: str, deviations: dict[str, Deviations]) -> Deviations:
+        return _combine(score, deviations, centres, scales)
 
     aurocs = {
-        name: _auroc(
-            -candidate(name).combine(on_normal),
-            [
-                -candidate(name).combine({part: on_broken[part][kind] for part in parts})
-                for kind in range(len(broken))
-            ],
-        )
-        for name, parts in SCORES.items()
+        score: _auroc(-combined(score, on_normal), [-combined(score, found) for found in on_broken])
+        for score in SCORES
     }
     best = max(aurocs, key=lambda name: aurocs[name])
     if aurocs[best] < aurocs[DEFAULT_SCORE] + LEAST_ADVANTAGE:
@@ -151,7 +151,7 @@ def choose_score(
             name: _auroc(judge(images), [judge(changed) for changed in broken])
             for name, judge in _cheap_methods(train, seed).items()
         },
-        _correlation(candidate(best).combine(on_normal), images),
+        _correlation(combined(best, on_normal), images),
         {name: centres[name] for name in parts},
         {name: scales[name] for name in parts},
     )
@@ -173,10 +173,8 @@ def _correlation(score: Deviations, images: Floats) -> float:
 
 def _cheap_methods(train: NDArray[Any], seed: int) -> dict[str, Callable[[Floats], Deviations]]:
     """Deviations by methods that need no network, the higher the less normal."""
-    order = np.random.default_rng(seed).permutation(len(train))[:MOST_CHEAP_IMAGES]
-    kept = to_float(train[np.sort(order)])
-    flat = kept.reshape(len(kept), -1)
-    pca = fit_components(flat, NUM_COMPONENTS, seed)
+    kept = to_float(train[drawn_indices(len(train), MOST_CHEAP_IMAGES, seed)])
+    pca = fit_components(kept.reshape(len(kept), -1), NUM_COMPONENTS, seed)
     count = min(CHEAP_NEIGHBOURS, len(kept))
     near = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(_blurred(kept))
 
@@ -185,16 +183,12 @@ def _cheap_methods(train: NDArray[Any], seed: int) -> dict[str, Callable[[Floats
         return distances
 
     def components(images: Floats) -> Deviations:
-        rows = images.reshape(len(images), -1)
-        missed = rows - pca.inverse_transform(pca.transform(rows))
-        errors: Deviations = np.square(missed, dtype=np.float64).mean(axis=1)
-        return errors
+        return component_errors(pca, images.reshape(len(images), -1))
 
     return {NEIGHBOURS: neighbours, COMPONENTS: components}
 
 
 def _blurred(images: Floats) -> Floats:
     rows = gaussian_filter(images, (0, BLUR, BLUR, 0)).reshape(len(images), -1)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Floats = rows / np.where(lengths > 0, lengths, 1)
-    return unit
+    blurred: Floats = normalize(rows)
+    return blurred

@@ -10,19 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from convae.anomaly.calibration import Calibration, check_most_anomalies, check_share
+from convae.anomaly.calibration import Calibration, check_most_anomalies, check_rate
 from convae.anomaly.choice import FEWEST_IMAGES as FEWEST_CHOOSING
 from convae.anomaly.choice import MOST_IMAGES, choose_score
 from convae.anomaly.edges import edge_features
 from convae.anomaly.heat import to_pixels
-from convae.anomaly.scores import COPIES, AnomalyScores
+from convae.anomaly.scores import HEAT, RESTORED, SCORES, AnomalyScores
 from convae.anomaly.stored import JOB, from_job, to_job
 from convae.anomaly.suspects import suspicion
 from convae.errors import ModelFileError, ParameterError
 from convae.estimator import ConvAutoencoder
-from convae.images import as_images, to_float
-from convae.images.memory import chunks
+from convae.images import as_images
 from convae.modelfile import FittedJob, read_model, write_model
+from convae.nn.config import fraction
 from convae.split import held_out_indices
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ LEAST_HEAT = 1e-6
 
 def _most_suspicious(images: NDArray[Any], seed: int) -> NDArray[np.intp]:
     """Indices of images, the one least like the others first."""
-    edges = [edge_features(to_float(images[part])) for part in chunks(images, COPIES)]
-    return np.argsort(-suspicion(np.concatenate(edges), seed), kind="stable")
+    return np.argsort(-suspicion(edge_features(images), seed), kind="stable")
 
 
 def _num_choosing(num_held_out: int) -> int:
@@ -135,7 +134,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ImageError: X breaks the image contract.
             ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
         """
-        check_share(self.false_alarm_rate, "false_alarm_rate")
+        check_rate(self.false_alarm_rate)
         images = as_images(X)
         share = check_most_anomalies(self.most_anomalies)
         held_out = self._held_out(len(images))
@@ -186,8 +185,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.
         """
-        self.calibration_ = Calibration(self.score_samples(X))
-        self.heat_calibration_ = Calibration(-self._heat(X).max(axis=(1, 2)))
+        measured = self._measure(X, *self._parts(), HEAT)
+        self.calibration_ = Calibration(self.choice_.combine(measured))
+        self.heat_calibration_ = Calibration(-measured[HEAT].max(axis=(1, 2)))
         return self
 
     def score_samples(self, X: ArrayLike) -> Floats:
@@ -202,9 +202,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.
         """
-        check_is_fitted(self, "autoencoder_")
-        images = self.autoencoder_.checked(X)
-        return self.choice_.combine(self._scores.deviations(images, self.choice_.score))
+        return self.choice_.combine(self._measure(X, *self._parts()))
 
     def p_values(self, X: ArrayLike) -> Floats:
         """How often a normal image scores as low as each image: **small is suspicious**.
@@ -269,12 +267,25 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ImageError: X breaks the image contract or is not of the size fitted on.
             ParameterError: The rate is smaller than the calibration images can support.
         """
-        cells = self._heat(X)
         rate = self.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
-        most = -self.heat_calibration_.threshold(rate)
-        height, width, _ = self.autoencoder_.architecture_.image_shape
-        heat = to_pixels(cells / max(most, LEAST_HEAT), height, width)
-        return np.where(heat > 1, heat, 0).astype(np.float32)
+        return self._heat_maps(self._measure(X, HEAT)[HEAT], rate)
+
+    def judge(self, X: ArrayLike) -> tuple[Floats, NDArray[np.float32]]:
+        """Scores and heat maps together, in about the time of one of them.
+
+        Args:
+            X: The images.
+
+        Returns:
+            What `score_samples` and `heat_maps` return.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: The rate is smaller than the calibration images can support.
+        """
+        measured = self._measure(X, *self._parts(), HEAT)
+        heat = self._heat_maps(measured[HEAT], self.false_alarm_rate)
+        return self.choice_.combine(measured), heat
 
     def restore(self, X: ArrayLike) -> NDArray[np.float32]:
         """The normal images that come nearest: what a flagged one might have been.
@@ -288,10 +299,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.
         """
-        check_is_fitted(self, "autoencoder_")
-        images = self.autoencoder_.checked(X)
-        parts = [self._scores.restore(to_float(images[part])) for part in chunks(images, COPIES)]
-        return np.concatenate(parts).reshape(np.asarray(X).shape)
+        return self._measure(X, RESTORED)[RESTORED].reshape(np.asarray(X).shape)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the one model file, whole or not at all; it is the autoencoder's file too.
@@ -333,9 +341,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         detector.calibration_, detector.heat_calibration_ = calibrations
         return detector
 
-    def _heat(self, X: ArrayLike) -> Floats:
+    def _parts(self) -> tuple[str, ...]:
         check_is_fitted(self, "autoencoder_")
-        return self._scores.heat(self.autoencoder_.checked(X))
+        return SCORES[self.choice_.score]
+
+    def _measure(self, X: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
+        check_is_fitted(self, "autoencoder_")
+        return self._scores.measure(self.autoencoder_.checked(X), names)
+
+    def _heat_maps(self, cells: Floats, rate: float) -> NDArray[np.float32]:
+        most = -self.heat_calibration_.threshold(rate)
+        height, width, _ = self.autoencoder_.architecture_.image_shape
+        heat = to_pixels(cells / max(most, LEAST_HEAT), height, width)
+        return np.where(heat > 1, heat, 0).astype(np.float32)
 
     def _held_out(self, num_images: int) -> NDArray[np.intp]:
         if num_images < FEWEST_IMAGES:
@@ -343,7 +361,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 f"A detector must have {FEWEST_IMAGES} images, 2 to learn from and 1 to calibrate "
                 f"on; received n_samples = {num_images}. Add normal images."
             )
-        check_share(self.calibration_fraction, "calibration_fraction")
+        fraction(self.calibration_fraction, "calibration_fraction", 0, 1, open_low=True)
         indices = held_out_indices(
             num_images, self.calibration_fraction, self.seed, "calibration_fraction"
         )

@@ -8,11 +8,14 @@ is learned.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from sklearn.preprocessing import normalize
 
+from convae.images.contract import to_float
 from convae.images.memory import chunks
 
 Floats = NDArray[np.float32]
@@ -25,18 +28,18 @@ SMALLEST_CELL = 2  # in pixels
 MOST_CELLS = 16  # along the longer side
 
 
-def edge_features(images: Floats) -> Floats:
+def edge_features(images: NDArray[Any]) -> Floats:
     """The edges of images, as vectors of unit length.
 
     Args:
-        images: float32 in [0, 1], `(num_images, height, width, channels)`.
+        images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`.
 
     Returns:
         float32 `(num_images, num_features)`, 0 or more; each row has length 1, or 0 where an image
         has no edge at all. Features are 12 for each cell of `cell_side` pixels.
     """
     # A value is smoothed and held in each direction.
-    parts = [_features(images[part]) for part in chunks(images, 3 * DIRECTIONS)]
+    parts = [_features(to_float(images[part])) for part in chunks(images, 3 * DIRECTIONS)]
     return np.concatenate(parts)
 
 
@@ -97,11 +100,6 @@ def _features(images: Floats) -> Floats:
     half = DIRECTIONS // 2
     # From dark to light and from light to dark, apart and together.
     both = pooled[..., :half] + pooled[..., half:]
-    parts = [_unit_length(np.sqrt(part).reshape(count, -1)) for part in (pooled, both)]
-    return _unit_length(np.concatenate(parts, axis=1))
-
-
-def _unit_length(rows: Floats) -> Floats:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Floats = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return unit
+    parts = [normalize(np.sqrt(part).reshape(count, -1)) for part in (pooled, both)]
+    features: Floats = normalize(np.concatenate(parts, axis=1))
+    return features

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from convae.components import fit_components
+from convae.split import drawn_indices
 
 Floats = NDArray[np.float32]
 
@@ -48,12 +49,27 @@ class Neighbours:
             vectors: float32 `(num_vectors, num_features)`, 2 or more of them.
             seed: Decides which of many vectors the components are fitted on.
         """
-        order = np.random.default_rng(seed).permutation(len(vectors))[:MOST_FITTED]
-        pca = fit_components(vectors[np.sort(order)], NUM_COMPONENTS, seed)
+        fitted = vectors[drawn_indices(len(vectors), MOST_FITTED, seed)]
+        pca = fit_components(fitted, NUM_COMPONENTS, seed)
         mean = pca.mean_.astype(np.float32)
         # Laid out as when read from a file: products of arrays laid out otherwise round otherwise.
         components = np.ascontiguousarray(pca.components_, np.float32)
         return cls(mean, components, np.ascontiguousarray((vectors - mean) @ components.T))
+
+    def project(self, vectors: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Vectors in the components, and the squared distance that these miss.
+
+        Args:
+            vectors: float32 `(num_vectors, num_features)`.
+
+        Returns:
+            float64 `(num_vectors, num_components)`, and float64 `(num_vectors,)`, 0 or more.
+        """
+        # In float64: otherwise an answer would depend on what else is asked at the same time.
+        centred = vectors.astype(np.float64) - self.mean
+        inside = centred @ self.components.T.astype(np.float64)
+        missed = np.square(centred).sum(axis=1) - np.square(inside).sum(axis=1)
+        return inside, np.maximum(missed, 0)
 
     def search(self, vectors: Floats) -> tuple[NDArray[np.float64], NDArray[np.intp], Floats]:
         """The neighbours of vectors.
@@ -93,10 +109,7 @@ class Neighbours:
     def _search(
         self, vectors: Floats, found: NearestNeighbors
     ) -> tuple[NDArray[np.float64], NDArray[np.intp], Floats]:
-        # In float64: otherwise an answer would depend on what else is asked at the same time.
-        centred = vectors.astype(np.float64) - self.mean
-        queries = centred @ self.components.T.astype(np.float64)
-        missed = np.square(centred).sum(axis=1) - np.square(queries).sum(axis=1)
+        queries, missed = self.project(vectors)
         indices = found.kneighbors(queries, return_distance=False)
         near = self.references[indices].astype(np.float64)
         middle = near.mean(axis=1)
@@ -110,6 +123,6 @@ class Neighbours:
         ]
         shares = np.linalg.solve(gram, sides @ wanted[:, :, None])[:, :, 0]
         left = wanted - np.einsum("ij,ijk->ik", shares, sides)
-        distances = np.square(left).sum(axis=1) + np.maximum(missed, 0)
+        distances = np.square(left).sum(axis=1) + missed
         weights = shares + (1 - shares.sum(axis=1, keepdims=True)) / count
         return distances, indices, weights.astype(np.float32)

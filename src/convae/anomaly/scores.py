@@ -1,6 +1,7 @@
 """How far an image is from normal ones, measured in several ways around one autoencoder."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from convae.estimator import ConvAutoencoder
 from convae.images import to_float
 from convae.images.memory import chunks
 from convae.metrics import squared_errors
+from convae.split import drawn_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Floats = NDArray[np.float32]
 Deviations = NDArray[np.float64]
@@ -30,7 +32,8 @@ DECIMALS = 6
 # Arrays as large as the images that are held at a time, those of their edges included.
 COPIES = 16
 
-# A score by the deviations that it is made of.
+HEAT, RESTORED = "heat", "restored"
+# A score by the deviations that it is made of, which are among `MEASURES`.
 SCORES: dict[str, tuple[str, ...]] = {
     "neighbours": ("neighbours",),
     "neighbours and edges": ("neighbours", "edges"),
@@ -68,95 +71,97 @@ class AnomalyScores:
             images: Normal images, uint8 or float32 in [0, 1], of its size, 2 or more.
             seed: Decides which of more than 50,000 images are kept.
         """
-        order = np.random.default_rng(seed).permutation(len(images))[:MOST_REFERENCES]
-        kept = images[np.sort(order)]
-        edges = [edge_features(to_float(kept[part])) for part in chunks(kept, COPIES)]
+        kept = images[drawn_indices(len(images), MOST_REFERENCES, seed)]
         latents = autoencoder.transform(kept)
         covariance = LedoitWolf().fit(latents.astype(np.float64))
         return cls(
             autoencoder,
-            Neighbours.fit(np.concatenate(edges), seed),
+            Neighbours.fit(edge_features(kept), seed),
             latents,
             covariance.location_,
             np.ascontiguousarray(covariance.precision_),
         )
 
-    def deviations(self, images: NDArray[Any], score: str) -> dict[str, Deviations]:
-        """The deviations that a score is made of.
+    def measure(self, images: NDArray[Any], names: "Iterable[str]") -> dict[str, NDArray[Any]]:
+        """Some of `MEASURES`, of each image; what several of them need is computed once.
 
         Args:
             images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`.
-            score: A key of `SCORES`.
+            names: Keys of `MEASURES`.
 
         Returns:
-            float64 `(num_images,)` by name: logarithms, the higher the less normal.
+            Arrays of `num_images` rows, by name.
         """
-        measures: dict[str, Callable[[Floats], Deviations]] = {
-            "neighbours": self._neighbours,
-            "edges": self._edges,
-            "restoration": self._restoration,
-            "reconstruction": self._reconstruction,
-            "latents": self._latents,
-        }
-        found: dict[str, list[Deviations]] = {name: [] for name in SCORES[score]}
+        found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
         for part in chunks(images, COPIES):
+            view = _View(self, to_float(images[part]))
             for name, values in found.items():
-                deviations = measures[name](to_float(images[part]))
-                logarithms: Deviations = np.log(np.maximum(deviations, LEAST_DEVIATION))
-                values.append(logarithms.round(DECIMALS))
+                values.append(MEASURES[name](view))
         return {name: np.concatenate(values) for name, values in found.items()}
 
-    def heat(self, images: NDArray[Any]) -> Deviations:
-        """Where the edges of images deviate from those of normal ones.
 
-        Args:
-            images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`.
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A few images, and what is made of them when it is first asked for."""
 
-        Returns:
-            float64 `(num_images, rows, columns)`, 0 or more, for each cell of
-            `convae.anomaly.edges`.
-        """
-        height, width = images.shape[1:3]
-        parts = []
-        for part in chunks(images, COPIES):
-            edges = edge_features(to_float(images[part]))
-            _, indices, weights = self.neighbours.search(edges)
-            squares = np.square(edges - self.neighbours.points(indices, weights))
-            parts.append(smooth_cells(sum_cells(squares, height, width)).round(DECIMALS))
-        return np.concatenate(parts)
+    scores: AnomalyScores
+    images: Floats
 
-    def restore(self, images: Floats) -> Floats:
-        """The normal images that come nearest, made of the latents of their nearest neighbours.
+    @cached_property
+    def edges(self) -> Floats:
+        return edge_features(self.images)
 
-        Args:
-            images: float32 in [0, 1], `(num_images, height, width, channels)`.
+    @cached_property
+    def found(self) -> tuple[Deviations, NDArray[np.intp], Floats]:
+        return self.scores.neighbours.search(self.edges)
 
-        Returns:
-            float32 in [0, 1], the same shape.
-        """
-        _, indices, weights = self.neighbours.search(edge_features(images))
-        latents = np.einsum("ij,ijk->ik", weights, self.reference_latents[indices])
-        return self.autoencoder.inverse_transform(latents).reshape(images.shape)
+    @cached_property
+    def rebuilt(self) -> Floats:
+        return self.scores.autoencoder.reconstruct(self.images)
 
-    def _neighbours(self, images: Floats) -> Deviations:
-        return self.neighbours.search(edge_features(images))[0]
+    @cached_property
+    def restored(self) -> Floats:
+        _, indices, weights = self.found
+        latents = np.einsum("ij,ijk->ik", weights, self.scores.reference_latents[indices])
+        return self.scores.autoencoder.inverse_transform(latents).reshape(self.images.shape)
 
-    def _edges(self, images: Floats) -> Deviations:
-        rebuilt = self._rebuilt(images)
-        difference = np.subtract(edge_features(images), edge_features(rebuilt), dtype=np.float64)
-        total: Deviations = np.square(difference).sum(axis=1)
-        return total
 
-    def _restoration(self, images: Floats) -> Deviations:
-        return squared_errors(images, self.restore(images))
+def _edges(view: _View) -> Deviations:
+    difference = np.subtract(view.edges, edge_features(view.rebuilt), dtype=np.float64)
+    total: Deviations = np.square(difference).sum(axis=1)
+    return total
 
-    def _reconstruction(self, images: Floats) -> Deviations:
-        return squared_errors(images, self._rebuilt(images))
 
-    def _latents(self, images: Floats) -> Deviations:
-        away = self.autoencoder.transform(images) - self.latent_mean
-        squared: Deviations = np.einsum("ij,jk,ik->i", away, self.latent_precision, away)
-        return squared
+def _latents(view: _View) -> Deviations:
+    away = view.scores.autoencoder.transform(view.images) - view.scores.latent_mean
+    squared: Deviations = np.einsum("ij,jk,ik->i", away, view.scores.latent_precision, away)
+    return squared
 
-    def _rebuilt(self, images: Floats) -> Floats:
-        return self.autoencoder.reconstruct(images).astype(np.float32)
+
+def _heat(view: _View) -> Deviations:
+    _, indices, weights = view.found
+    squares = np.square(view.edges - view.scores.neighbours.points(indices, weights))
+    return smooth_cells(sum_cells(squares, *view.images.shape[1:3])).round(DECIMALS)
+
+
+def _logarithm(measure: "Callable[[_View], Deviations]") -> "Callable[[_View], Deviations]":
+    def measured(view: _View) -> Deviations:
+        logarithms: Deviations = np.log(np.maximum(measure(view), LEAST_DEVIATION))
+        return logarithms.round(DECIMALS)
+
+    return measured
+
+
+# Deviations are logarithms, float64 (num_images,), the higher the less normal. Heat is float64
+# (num_images, rows, columns), 0 or more, for each cell of `convae.anomaly.edges`. Restored are the
+# normal images that come nearest, made of the latents of the nearest neighbours: float32, shaped
+# as the images.
+MEASURES: "dict[str, Callable[[_View], NDArray[Any]]]" = {
+    "neighbours": _logarithm(lambda view: view.found[0]),
+    "edges": _logarithm(_edges),
+    "restoration": _logarithm(lambda view: squared_errors(view.images, view.restored)),
+    "reconstruction": _logarithm(lambda view: squared_errors(view.images, view.rebuilt)),
+    "latents": _logarithm(_latents),
+    HEAT: _heat,
+    RESTORED: lambda view: view.restored,
+}

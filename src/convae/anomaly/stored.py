@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.anomaly.calibration import Calibration, check_most_anomalies, check_share
+from convae.anomaly.calibration import Calibration, check_most_anomalies, check_rate
 from convae.anomaly.choice import Choice
 from convae.anomaly.edges import num_edge_features
 from convae.anomaly.neighbours import Neighbours
@@ -14,11 +14,9 @@ from convae.anomaly.scores import SCORES, AnomalyScores
 from convae.errors import ModelFileError, ParameterError
 from convae.estimator import ConvAutoencoder
 from convae.modelfile import FittedJob
-from convae.nn.config import whole_number
+from convae.nn.config import fraction, whole_number
 
 JOB = "anomalies"
-
-_Numbers = dict[str, float]
 
 
 def to_job(
@@ -119,8 +117,8 @@ def _scores(tables: dict[str, NDArray[Any]], autoencoder: ConvAutoencoder) -> An
 def _settings(document: object) -> dict[str, Any]:
     names = {"false_alarm_rate", "calibration_fraction", "most_anomalies", "seed"}
     settings = _exactly(document, names, "A detector's settings")
-    for name in ("false_alarm_rate", "calibration_fraction"):
-        check_share(settings[name], name)
+    check_rate(settings["false_alarm_rate"])
+    fraction(settings["calibration_fraction"], "calibration_fraction", 0, 1, open_low=True)
     check_most_anomalies(settings["most_anomalies"])
     whole_number(settings["seed"], "seed", 0, 2**63 - 1)
     return settings

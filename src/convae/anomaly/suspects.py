@@ -30,10 +30,7 @@ def suspicion(vectors: Floats, seed: int) -> NDArray[np.float64]:
     Returns:
         float64 `(num_vectors,)`: squared distances; the higher, the more suspicious.
     """
-    kept = Neighbours.fit(vectors, seed)
-    inside = kept.references.astype(np.float64)
-    centred = vectors.astype(np.float64) - kept.mean
-    missed = np.square(centred).sum(axis=1) - np.square(inside).sum(axis=1)
+    inside, missed = Neighbours.fit(vectors, seed).project(vectors)
     everyone = np.ones(len(vectors), bool)
     first = missed + _mean_distance(inside, everyone, FIRST_SHARE, MOST_FIRST)
     trusted = first <= np.quantile(first, 1 - SET_ASIDE)

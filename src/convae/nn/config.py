@@ -30,41 +30,27 @@ LARGEST_TRANSLATION = SMALLEST_SIDE - 1
 # yet, so few images are seen more often.
 FEWEST_STEPS = 1_000
 
-# Recipes by name: keyword arguments of `ConvAutoencoder`. `reference` never changes; `fast` is what
-# `ConvAutoencoder()` does, and `best` differs from it in the shape of the network and its patience.
+# What `ConvAutoencoder()` does.
+_FAST: dict[str, Any] = {
+    "filters": (32, 64),
+    "latent_dim": 16,
+    "loss": "mse",
+    "epochs": None,
+    "fewest_epochs": 4,
+    "batch_size": 32,
+    "optimizer": "muon",
+    "learning_rate": 0.012,
+    "learning_rate_schedule": "linear",
+    "weight_decay": 0.04,
+    "translation": 0,
+    "validation_split": 0.0,
+    "patience": None,
+    "recompute_statistics": True,
+}
+# Recipes by name: keyword arguments of `ConvAutoencoder`. `reference` never changes.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {
-        "filters": (32, 64),
-        "latent_dim": 16,
-        "loss": "mse",
-        "epochs": None,
-        "fewest_epochs": 4,
-        "batch_size": 32,
-        "optimizer": "muon",
-        "learning_rate": 0.012,
-        "learning_rate_schedule": "linear",
-        "weight_decay": 0.04,
-        "translation": 0,
-        "validation_split": 0.0,
-        "patience": None,
-        "recompute_statistics": True,
-    },
-    "best": {
-        "filters": (32, 64, 128, 128),
-        "latent_dim": 16,
-        "loss": "mse",
-        "epochs": None,
-        "fewest_epochs": 15,
-        "batch_size": 32,
-        "optimizer": "muon",
-        "learning_rate": 0.012,
-        "learning_rate_schedule": "linear",
-        "weight_decay": 0.04,
-        "translation": 0,
-        "validation_split": 0.0,
-        "patience": None,
-        "recompute_statistics": True,
-    },
+    "fast": _FAST,
+    "best": {**_FAST, "filters": (32, 64, 128, 128), "fewest_epochs": 15},
     "reference": {
         "filters": (32, 64),
         "latent_dim": 16,
@@ -249,11 +235,24 @@ class Architecture:
         return cls(**{**document, "filters": tuple(document["filters"])})
 
 
-def _fraction(value: object, name: str, low: float, high: float, *, open_low: bool) -> float:
-    """A finite float from `low` (left out when `open_low`) up to, not including, `high`."""
+def real_number(value: object, name: str) -> float:
+    """`value` as a float.
+
+    Raises:
+        ParameterError: It is none; the message calls it `name`.
+    """
     if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise ParameterError(f"{name} must be a number; received {value!r}. Pass a float.")
-    number = float(value)
+        raise ParameterError(f"{name} must be a number; received {value!r:.80}. Pass a float.")
+    return float(value)
+
+
+def fraction(value: object, name: str, low: float, high: float, *, open_low: bool) -> float:
+    """A finite float from `low` (left out when `open_low`) up to, not including, `high`.
+
+    Raises:
+        ParameterError: `value` is none, or outside; the message calls it `name`.
+    """
+    number = real_number(value, name)
     if not (low < number < high or (number == low and not open_low)):
         raise ParameterError(
             f"{name} must be {'above' if open_low else 'at least'} {low} and below {high}; "
@@ -315,17 +314,17 @@ class TrainingOptions:
         settle("batch_size", whole_number(self.batch_size, "batch_size", 1, 65_536))
         settle(
             "learning_rate",
-            _fraction(self.learning_rate, "learning_rate", 0.0, 1e6, open_low=True),
+            fraction(self.learning_rate, "learning_rate", 0.0, 1e6, open_low=True),
         )
         _one_of(self.optimizer, "optimizer", OPTIMIZER_NAMES)
         _one_of(self.learning_rate_schedule, "learning_rate_schedule", SCHEDULE_NAMES)
         settle(
-            "weight_decay", _fraction(self.weight_decay, "weight_decay", 0.0, 1.0, open_low=False)
+            "weight_decay", fraction(self.weight_decay, "weight_decay", 0.0, 1.0, open_low=False)
         )
         settle("translation", whole_number(self.translation, "translation", 0, LARGEST_TRANSLATION))
         settle(
             "validation_split",
-            _fraction(self.validation_split, "validation_split", 0.0, 1.0, open_low=False),
+            fraction(self.validation_split, "validation_split", 0.0, 1.0, open_low=False),
         )
         if self.patience is not None:
             settle("patience", whole_number(self.patience, "patience", 1, MOST_EPOCHS))

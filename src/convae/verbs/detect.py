@@ -12,6 +12,7 @@ from convae.console import (
     load,
     load_images,
     model_and_images,
+    out_option,
 )
 
 ANOMALIES_FOUND = 3
@@ -36,13 +37,7 @@ ANOMALIES_FOUND = 3
     metavar="DATA",
     help="Hold images against these normal ones, never trained on, instead of the model's own.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("anomalies"),
-    show_default=True,
-    help="Folder for the results; earlier ones are replaced.",
-)
+@out_option("anomalies")
 @click.option(
     "--count",
     type=click.IntRange(0, 10_000),

@@ -11,6 +11,7 @@ from convae.console import (
     json_option,
     load_for,
     model_and_images,
+    out_option,
     refine_option,
 )
 from convae.errors import ParameterError
@@ -24,13 +25,7 @@ from convae.files import printable
     )
 )
 @model_and_images
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("reconstructions"),
-    show_default=True,
-    help="Folder for the results; earlier ones are replaced.",
-)
+@out_option("reconstructions")
 @click.option(
     "--count",
     type=click.IntRange(1, 1000),

@@ -10,6 +10,7 @@ from convae.console import (
     Interrupted,
     examples,
     finish,
+    image_names,
     image_options,
     json_option,
     load,
@@ -300,7 +301,7 @@ def _train(
     if detector is not None:
         figures |= _describe(detector)
         if len(detector.suspects_):
-            names = dataset.paths or [str(index) for index in range(len(dataset.train))]
+            names = image_names(dataset.paths, len(dataset.train))
             files["suspects"] = write_suspects(out, names, detector.suspects_)
         text += f"\nfor `convae detect`, the score {detector.choice_.score!r}: "
         text += "\n".join([detector.choice_.reason, *detector.choice_.warnings()])
