@@ -6,10 +6,10 @@
 Each measurement is a process of its own, on Linux. First, so many images of 28 x 28 are streamed
 into a file (`convae.images.store_images`) and the default network trains on that file for an epoch.
 They are varied digits of scikit-learn, made a few at a time from a seed; making them is not
-counted. Nor is compiling: a first process does that and keeps the result, and the cost of an image
-is what a fit takes beyond one of 1,024 images, divided by the images beyond those. A small fit is
-easily disturbed, so 10 thousand images are measured five times, 100 thousand three times, and the
-medians count.
+counted. Nor is compiling, which takes memory too and is needed once for each number of steps: a
+first process does that and keeps the results. The cost of an image is what a fit takes beyond one
+of 1,024 images, divided by the images beyond those. A small fit is easily disturbed, so 10 thousand
+images are measured five times, 100 thousand three times, and the medians count.
 
 `peak_anonymous_mb` is the most of RssAnon, sampled every 20 ms: memory that the program asked for
 and that nobody can take back. `peak_resident_mb` is VmHWM, which counts the pages of the mapped
@@ -21,6 +21,7 @@ measured against the same from mnist.npz, both into memory, in pairs.
 """
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -31,7 +32,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ from results import print_table, write_result
 
 from convae import ConvAutoencoder, load_dataset
 from convae.images import store_images
+from convae.nn.history import EpochRecord
+from convae.nn.statistics import MOST_IMAGES
+from convae.nn.train import Observer
 
 SEED = 0
 EPOCHS = 3
@@ -84,10 +88,32 @@ def memory_mb(name: str) -> float:
     return int(found[1]) * 1024 / 1e6
 
 
-def fit(images: NDArray[Any], epochs: int) -> float:
+class Compiled(Exception):
+    """The first steps are done."""
+
+
+class FirstSteps:
+    """Ends a training after its first steps, when all is compiled."""
+
+    def start(self, num_epochs: int, num_steps: int) -> None:
+        """Nothing is compiled yet."""
+
+    def step(self, epoch: int, step: int, loss: float) -> None:  # noqa: ARG002 # an Observer's
+        """Steps are done."""
+        raise Compiled
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Not reached."""
+
+    def stop(self) -> None:
+        """The training has ended."""
+
+
+def fit(images: NDArray[Any], epochs: int, observers: Sequence[Observer] = ()) -> float:
     """Seconds that training the default network takes."""
     started = time.perf_counter()
-    ConvAutoencoder(epochs=epochs, batch_size=BATCH_SIZE, seed=SEED).fit(images)
+    model = ConvAutoencoder(epochs=epochs, batch_size=BATCH_SIZE, seed=SEED)
+    model.fit(images, observers=observers)
     return time.perf_counter() - started
 
 
@@ -96,12 +122,23 @@ def num_few(count: int) -> int:
     return FEW + count % BATCH_SIZE
 
 
-def compile_all(folder: Path, size: int) -> Row:
-    """Compile what the others need, so that none of them does: it takes time, and memory most."""
-    for few in {num_few(count) for count in (QUICK_REPEATS if size == QUICK_SIZE else REPEATS)}:
-        fit(store_images(varied_digits(few), folder / "images.npy"), 1)
-    fit(load_dataset("mnist").train[:size], 1)
-    return {}
+def compile_stream(folder: Path, count: int) -> Row:
+    """Compile what so many images need, so that no measurement does: it takes time, and memory."""
+    shape = (count, 28, 28, 1)
+    black = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+    # A last batch that is not full is compiled too, when it comes.
+    with contextlib.suppress(Compiled):
+        fit(black, 1, [] if count % BATCH_SIZE else [FirstSteps()])
+    # What follows the steps is the same for so many images and for all.
+    for enough in (num_few(count), MOST_IMAGES):
+        fit(black[:enough], 1)
+    return {"images": count}
+
+
+def compile_source(name: str, count: int) -> Row:
+    """The same for the images of a source."""
+    fit(load_dataset(name).train[:count], EPOCHS)
+    return {"from": name}
 
 
 def measure_stream(folder: Path, count: int) -> Row:
@@ -197,13 +234,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.measure:
         what, path, count = arguments.measure
-        if what == "compile":
-            row = compile_all(Path(path), int(count))
-        elif what == "stream":
-            row = measure_stream(Path(path), int(count))
-        else:
-            row = measure_source(path, int(count))
-        print(json.dumps(row))
+        measure: Callable[[], Row] = {
+            "compile stream": lambda: compile_stream(Path(path), int(count)),
+            "stream": lambda: measure_stream(Path(path), int(count)),
+            "compile source": lambda: compile_source(path, int(count)),
+            "source": lambda: measure_source(path, int(count)),
+        }[what]
+        print(json.dumps(measure()))
         return
 
     quick = arguments.quick
@@ -213,8 +250,9 @@ def main() -> None:
         mnist = load_dataset("mnist").train[: QUICK_SIZE if quick else None]
         parquet = folder / "mnist.parquet"
         write_parquet(parquet, mnist)
-        in_a_process(folder, "compile", folder, len(mnist))
+        in_a_process(folder, "compile source", "mnist", len(mnist))
         for count, repeats in (QUICK_REPEATS if quick else REPEATS).items():
+            in_a_process(folder, "compile stream", folder, count)
             streams += [in_a_process(folder, "stream", folder, count) for _ in range(repeats)]
         pairs = [
             [in_a_process(folder, "source", data, len(mnist)) for data in (parquet, "mnist")]
