@@ -9,10 +9,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
 from convae import AnomalyDetector, ConvAutoencoder, load_dataset
-from convae.anomaly.choice import COMPONENTS, NEIGHBOURS, Choice, default_choice
+from convae.anomaly.choice import COMPONENTS, NEIGHBOURS, Choice
 from convae.anomaly.detector import _num_choosing
 from convae.anomaly.heat import largest_box
-from convae.anomaly.scores import SCORES
+from convae.anomaly.scores import SCORES, scores_for
 from convae.anomaly.stored import JOB
 from convae.errors import ImageError, ModelFileError, ParameterError
 from convae.modelfile import read_model, write_model
@@ -65,7 +65,7 @@ def test_with_enough_images_a_score_is_chosen_on_some_that_do_not_calibrate(digi
     )
     assert len(chosen.calibration_indices_) == 75
     choice = chosen.choice_
-    assert set(choice.aurocs) == set(SCORES)
+    assert set(choice.aurocs) == set(scores_for(1)) == set(SCORES) - {"neighbours and colours"}
     assert set(choice.cheap_aurocs) == {NEIGHBOURS, COMPONENTS}
     assert all(0 < auroc <= 1 for auroc in choice.aurocs.values())
     assert choice.reason.startswith("tells 25 held-out normal images from 5 kinds of made-up")
@@ -114,11 +114,12 @@ def test_a_normal_image_has_no_heat_but_for_the_stated_share(detector, zeros):
     # At a rate of 0.1, 95 % of the time at most 9 of 51.
     assert (heat.max(axis=(1, 2)) > 0).sum() <= 9
     hot = detector.heat_maps(others)
-    assert (hot.max(axis=(1, 2)) > 0).mean() > 0.7
+    np.testing.assert_array_equal(hot.any(axis=(1, 2)), detector.predict(others) == -1)
     assert hot[hot > 0].min() > 1
-    rare = detector.heat_maps(others, false_alarm_rate=0.05)
-    assert (rare <= hot).all()
-    assert (rare < hot).any()
+    rare = detector.heat_maps(np.concatenate([normal, others]), false_alarm_rate=0.05)
+    blank = ~rare.any(axis=(1, 2))
+    np.testing.assert_array_equal(blank, detector.p_values(np.concatenate([normal, others])) > 0.05)
+    assert 0 < blank.sum() < len(blank)
     with pytest.raises(ParameterError, match="must have at least 99 calibration images"):
         detector.heat_maps(others, false_alarm_rate=0.01)
 
@@ -130,6 +131,44 @@ def test_the_heat_is_where_something_was_added(detector, zeros):
     assert (heat.max(axis=(1, 2)) > 0).mean() > 0.8
     found = [largest_box(image) for image in heat if image.any()]
     assert np.mean([box.left < 8 and box.top < 8 for box in found]) > 0.8
+
+
+@pytest.fixture(scope="module")
+def orange():
+    """Zeros in shades of orange on blue, and a detector that chose its score on some of them."""
+    digits = load_dataset("digits")
+    chosen = digits.train[digits.train_labels == 0].astype(np.float32) / 255
+    shades = np.random.default_rng(0).uniform(0.9, 1, (len(chosen), 1, 1, 3))
+    images = chosen * (1, 0.6, 0.1) * shades + (1 - chosen) * (0.1, 0.1, 0.4)
+    images = np.rint(255 * images).astype(np.uint8)
+    detector = small_detector(calibration_fraction=0.5, false_alarm_rate=0.1)
+    return detector.fit(images[:130]), images[130:]
+
+
+def test_an_image_in_other_colours_is_flagged_and_marked(orange, tmp_path):
+    detector, normal = orange
+    assert detector.choice_.score == "neighbours and colours"
+    assert detector.choice_.reason.startswith("the default, since 16 images are too few to judge")
+    green = normal[..., [1, 0, 2]]
+    assert (detector.predict(normal) == 1).mean() > 0.7
+    assert (detector.predict(green) == -1).all()
+    part = normal.copy()
+    part[:, 14:, :14] = green[:, 14:, :14]
+    found = detector.predict(part) == -1
+    assert found.mean() > 0.7
+    boxes = [largest_box(heat) for heat in detector.heat_maps(part)[found]]
+    assert np.mean([box.left < 12 and box.top + box.height > 16 for box in boxes]) > 0.8
+    detector.save(tmp_path / "orange.safetensors")
+    loaded = AnomalyDetector.load(tmp_path / "orange.safetensors")
+    np.testing.assert_array_equal(loaded.heat_maps(part), detector.heat_maps(part))
+    np.testing.assert_array_equal(loaded.score_samples(green), detector.score_samples(green))
+
+
+def test_what_is_of_another_colour_is_suspected(orange):
+    _, normal = orange
+    images = np.concatenate([normal, normal[:2, ..., ::-1]])
+    detector = small_detector(most_anomalies=0.1, calibration_fraction=0.3).fit(images)
+    assert set(detector.suspects_[:2]) == {len(normal), len(normal) + 1}
 
 
 def test_restoring_takes_away_what_was_added(detector, zeros):
@@ -280,25 +319,28 @@ def spoil(job, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [
-        (("edge_mean",), ..., "A detector's tables must have the keys"),
-        (("edge_mean",), lambda a: a[:-1], "edge_mean must be float32 of shape (2352,)"),
-        (("edge_mean",), lambda a: a.astype(np.float64), "received float64 of shape (2352,)"),
-        (("edge_components",), lambda a: a[0, :1], "edge_components must be float32 of shape"),
-        (("edge_components",), lambda a: a[:0], "without a 0"),
-        (("reference_edges",), lambda a: a[:5], "latents must be float32 of shape (5, 4)"),
+        (("edges_mean",), ..., "A detector's tables must have the keys"),
+        (("edges_mean",), lambda a: a[:-1], "edges_mean must be float32 of shape (2352,)"),
+        (("edges_mean",), lambda a: a.astype(np.float64), "received float64 of shape (2352,)"),
+        (("edges_components",), lambda a: a[0, :1], "edges_components must be float32 of shape"),
+        (("edges_components",), lambda a: a[:0], "without a 0"),
+        (("reference_edges",), lambda a: a[:5], "reference_edges must be float32 of shape (80, 6"),
         (("reference_edges",), lambda a: a[:, :3], "reference_edges must be float32 of"),
         (("latent_precision",), lambda a: a[:2], "precision must be float64 of shape (4, 4)"),
         (("calibration_scores",), lambda a: a[:0], "at least one; received float64 of shape (0,)"),
         (("calibration_scores",), lambda a: a[None], "received float64 of shape (1, 20)"),
-        (("calibration_heats",), lambda a: a.astype(np.float32), "received float32 of shape (20,)"),
+        (("calibration_scores",), lambda a: a.astype(np.float32), "received float32 of shape (20"),
+        (("heat_units",), {}, "heat_units must have the keys ['edges']"),
+        (("heat_units", "edges"), "1", "heat_units must be numbers by name"),
         (("settings",), [], "A detector's settings must have the keys"),
         (("settings", "seed"), -1, "seed must be from 0"),
         (("settings", "most_anomalies"), 0.5, "most_anomalies must be from 0 to 0.25"),
         (("settings", "false_alarm_rate"), 2, "false_alarm_rate must be above 0 and below 1"),
         (("settings", "calibration_fraction"), "x", "calibration_fraction must be a number"),
-        (("choice",), ..., "A detector must have the keys ['choice', 'settings']"),
+        (("choice",), ..., "A detector must have the keys ['choice', 'heat_units', 'settings']"),
         (("choice", "score"), "best", "A score must be one of neighbours,"),
         (("choice", "score"), ["a"], "A score must be one of neighbours,"),
+        (("choice", "score"), "neighbours and colours", "A score must be one of neighbours,"),
         (("choice", "score"), "edges", "centres must have the keys ['edges']"),
         (("choice", "reason"), 3, "A reason must be text"),
         (("choice", "aurocs"), {"a": "b"}, "aurocs must be numbers by name"),
@@ -319,9 +361,12 @@ def test_a_hostile_detector_is_refused(detector_path, tmp_path, path, value, tex
     assert len(str(refusal.value)) < 700
 
 
+PLAIN_CHOICE = Choice("neighbours", "", {}, {}, 0.0, {"neighbours": 0.0}, {"neighbours": 1.0})
+
+
 def test_a_cheap_method_that_does_as_well_is_told():
     choice = dataclasses.replace(
-        default_choice(3),
+        PLAIN_CHOICE,
         aurocs={"neighbours": 0.9},
         cheap_aurocs={NEIGHBOURS: 0.9, COMPONENTS: 0.89},
     )
@@ -333,15 +378,15 @@ def test_a_cheap_method_that_does_as_well_is_told():
 
 
 def test_a_score_that_is_how_much_there_is_to_see_is_told():
-    (line,) = dataclasses.replace(default_choice(3), correlation=-0.9).warnings()
+    (line,) = dataclasses.replace(PLAIN_CHOICE, correlation=-0.9).warnings()
     assert line.startswith("The score is little more than how much there is to see in an image")
-    assert dataclasses.replace(default_choice(3), correlation=-0.7).warnings() == []
+    assert dataclasses.replace(PLAIN_CHOICE, correlation=-0.7).warnings() == []
 
 
-def test_a_score_of_several_parts_is_the_mean_of_them_standardised():
-    parts = SCORES["neighbours and edges"]
+def test_a_score_of_several_parts_is_minus_the_largest_of_them_standardised():
+    parts = SCORES["neighbours and peaks"]
     choice = Choice(
-        "neighbours and edges",
+        "neighbours and peaks",
         "",
         {},
         {},
@@ -349,5 +394,5 @@ def test_a_score_of_several_parts_is_the_mean_of_them_standardised():
         dict.fromkeys(parts, 1.0),
         dict.fromkeys(parts, 2.0),
     )
-    combined = choice.combine({"neighbours": np.array([1.0, 3.0]), "edges": np.array([3.0, 3.0])})
-    np.testing.assert_array_equal(combined, [-0.5, -1])
+    combined = choice.combine({"neighbours": np.array([1.0, 3.0]), "peak": np.array([3.0, 2.0])})
+    np.testing.assert_array_equal(combined, [-1, -1])

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convae.anomaly.edges import cell_side
+from convae.anomaly.cells import cell_side
 from convae.anomaly.heat import Box, largest_box, smooth_cells, to_pixels
 
 

@@ -12,7 +12,7 @@ ROOT = Path(convae.__file__).parent
 # and replaced knowing nothing of those below, and the modules of one row (the jobs, when they
 # come, share one) know nothing of each other.
 ROWS = [
-    {"errors", "chart", "nn", "verbs", "components", "anomaly.corruptions"},
+    {"errors", "chart", "nn", "verbs", "components", "anomaly.cells", "anomaly.corruptions"},
     {
         "files",
         "images.memory",
@@ -23,11 +23,18 @@ ROWS = [
         "split",
     },
     {"anomaly.neighbours", "images.contract", "images.pictures", "safefile", "nn.table"},
-    {"images.store", "anomaly.calibration", "anomaly.edges"},
+    {"images.store", "anomaly.calibration"},
     {"datasets.arrays", "images.gather", "modelfile", "nn.checkpoint"},
     {"datasets.fit", "images.folders"},
-    {"images", "anomaly.heat", "anomaly.suspects"},
-    {"datasets.mnist", "datasets.parquet", "metrics", "nn.backend", "nn.products"},
+    {"images", "anomaly.colours", "anomaly.edges", "anomaly.heat", "anomaly.suspects"},
+    {
+        "datasets.mnist",
+        "datasets.parquet",
+        "metrics",
+        "nn.backend",
+        "nn.products",
+        "anomaly.spaces",
+    },
     {"datasets.load", "nn.layers", "nn.losses", "nn.optimizers", "nn.predict", "nn.translate"},
     {"datasets", "nn.build", "nn.refine", "nn.statistics", "nn.steps"},
     {"nn.train", "provenance"},

@@ -17,7 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from convae.anomaly.corruptions import corruptions
-from convae.anomaly.scores import SCORES, AnomalyScores
+from convae.anomaly.scores import SCORES, AnomalyScores, scores_for
 from convae.components import component_errors, fit_components
 from convae.images import to_float
 from convae.split import drawn_indices
@@ -28,7 +28,7 @@ Deviations = NDArray[np.float64]
 FEWEST_IMAGES = 20
 MOST_IMAGES = 300
 MOST_CHEAP_IMAGES = 2_000
-DEFAULT_SCORE = "neighbours"
+NUM_FOLDS = 5
 # An advantage below this is chance: the score that is the default keeps its place.
 LEAST_ADVANTAGE = 0.01
 # Of Spearman's, between a score and how much there is to see in an image.
@@ -63,7 +63,7 @@ class Choice:
     scales: dict[str, float]
 
     def combine(self, deviations: dict[str, Deviations]) -> Deviations:
-        """One number an image from its deviations: higher is more normal."""
+        """One number an image, minus its largest standardised deviation: higher is more normal."""
         return _combine(self.score, deviations, self.centres, self.scales)
 
     def warnings(self) -> list[str]:
@@ -90,19 +90,48 @@ def _combine(
     scales: dict[str, float],
 ) -> Deviations:
     parts = [(deviations[name] - centres[name]) / scales[name] for name in SCORES[score]]
-    combined: Deviations = -np.mean(parts, axis=0)
+    combined: Deviations = -np.max(parts, axis=0)
     return combined
 
 
-def default_choice(num_images: int) -> Choice:
-    """Where too few images are held out to judge scores on."""
+def default_score(channels: int) -> str:
+    """The score of images with so many channels that others must be better than."""
+    return "neighbours" if channels == 1 else "neighbours and colours"
+
+
+def default_choice(
+    scores: AnomalyScores, num_held_out: int, train: NDArray[Any], seed: int
+) -> Choice:
+    """Where too few images are held out to judge scores on.
+
+    Args:
+        scores: What was learned of the training images.
+        num_held_out: How many there are.
+        train: The training images, 2 or more; parts of them are measured against the others.
+        seed: As of `AnomalyScores.fit`.
+    """
+    score = default_score(train.shape[3])
     reason = (
-        f"the default, since {num_images} images are too few to judge scores on "
+        f"the default, since {num_held_out} images are too few to judge scores on "
         f"({FEWEST_IMAGES} are needed)"
     )
-    parts = SCORES[DEFAULT_SCORE]
-    ones = dict.fromkeys(parts, 1.0)
-    return Choice(DEFAULT_SCORE, reason, {}, {}, 0.0, dict.fromkeys(parts, 0.0), ones)
+    folds = np.arange(len(train)) % NUM_FOLDS
+    measured = [
+        scores.relearn(train[folds != fold], seed).measure(train[folds == fold], SCORES[score])
+        for fold in range(min(NUM_FOLDS, len(train)))
+        if (folds != fold).sum() > 1
+    ]
+    if not measured:  # of two images, neither has others
+        measured = [dict.fromkeys(SCORES[score], np.zeros(1))]
+    values = {name: np.concatenate([part[name] for part in measured]) for name in SCORES[score]}
+    return Choice(score, reason, {}, {}, 0.0, *_centres_and_scales(values))
+
+
+def _centres_and_scales(
+    deviations: dict[str, Deviations],
+) -> tuple[dict[str, float], dict[str, float]]:
+    centres = {name: float(values.mean()) for name, values in deviations.items()}
+    return centres, {name: float(values.std()) or 1.0 for name, values in deviations.items()}
 
 
 def choose_score(
@@ -117,25 +146,26 @@ def choose_score(
         seed: Decides the anomalies.
     """
     if len(normal) < FEWEST_IMAGES:
-        return default_choice(len(normal))
+        return default_choice(scores, len(normal), train, seed)
     images = to_float(normal[:MOST_IMAGES])
     broken = [changed for _, changed in corruptions(images, seed)]
-    names = {name for parts in SCORES.values() for name in parts}
+    candidates = scores_for(images.shape[3])
+    names = {name for score in candidates for name in SCORES[score]}
     on_normal = scores.measure(images, names)
     on_broken = [scores.measure(changed, names) for changed in broken]
-    centres = {name: float(values.mean()) for name, values in on_normal.items()}
-    scales = {name: float(values.std()) or 1.0 for name, values in on_normal.items()}
+    centres, scales = _centres_and_scales(on_normal)
 
     def combined(score: str, deviations: dict[str, Deviations]) -> Deviations:
         return _combine(score, deviations, centres, scales)
 
     aurocs = {
         score: _auroc(-combined(score, on_normal), [-combined(score, found) for found in on_broken])
-        for score in SCORES
+        for score in candidates
     }
     best = max(aurocs, key=lambda name: aurocs[name])
-    if aurocs[best] < aurocs[DEFAULT_SCORE] + LEAST_ADVANTAGE:
-        best = DEFAULT_SCORE
+    default = default_score(images.shape[3])
+    if aurocs[best] < aurocs[default] + LEAST_ADVANTAGE:
+        best = default
     reason = (
         f"tells {len(images)} held-out normal images from {len(broken)} kinds of made-up anomalies "
         f"with a mean AUROC of {aurocs[best]:.3f}"

@@ -18,10 +18,11 @@ SMALLEST_PART, LARGEST_PART = 0.2, 0.45
 WARP_LENGTH, WARP_SIZE = 0.14, 0.07
 SCRATCH_WIDTH = 0.05
 STEPS_OF_A_SCRATCH = 64
+TINT = 0.3  # the deviation of a channel's gain, as a logarithm
 
 
 def corruptions(images: Floats, seed: int) -> Iterator[tuple[str, Floats]]:
-    """Each kind of corruption, of every image.
+    """Each kind of corruption, of every image; what is done to colours, to those with several.
 
     Args:
         images: float32 in [0, 1], `(num_images, height, width, channels)`, 2 or more.
@@ -30,7 +31,8 @@ def corruptions(images: Floats, seed: int) -> Iterator[tuple[str, Floats]]:
     Yields:
         The kind, and the changed images, of the same shape and range.
     """
-    for index, (name, change) in enumerate(KINDS.items()):
+    kinds = KINDS if images.shape[3] == 1 else KINDS | COLOUR_KINDS
+    for index, (name, change) in enumerate(kinds.items()):
         generator = np.random.default_rng([seed, index])
         others = np.roll(generator.permutation(len(images)), 1)
         changed = [
@@ -112,6 +114,15 @@ def _scratch(image: Floats, _: Floats, generator: Generator) -> Floats:
     return np.asarray(image * (1 - cover) + colour * cover, np.float32)
 
 
+def _tint(image: Floats, _: Floats, generator: Generator) -> Floats:
+    """The whole image or a part has a cast: its channels are brighter or darker, each by itself."""
+    gains = np.exp(generator.normal(0, TINT, image.shape[2]))
+    place = _place(image, generator) if generator.random() < 0.5 else (slice(None), slice(None))
+    changed = image.copy()
+    changed[place] = image[place] * gains
+    return changed
+
+
 KINDS: dict[str, Callable[[Floats, Floats, Generator], Floats]] = {
     "erase": _erase,
     "paste": _paste,
@@ -119,3 +130,4 @@ KINDS: dict[str, Callable[[Floats, Floats, Generator], Floats]] = {
     "warp": _warp,
     "scratch": _scratch,
 }
+COLOUR_KINDS: dict[str, Callable[[Floats, Floats, Generator], Floats]] = {"tint": _tint}

@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from convae.anomaly.calibration import Calibration, check_most_anomalies, check_rate
 from convae.anomaly.choice import FEWEST_IMAGES as FEWEST_CHOOSING
 from convae.anomaly.choice import MOST_IMAGES, choose_score
-from convae.anomaly.edges import edge_features
 from convae.anomaly.heat import to_pixels
-from convae.anomaly.scores import HEAT, RESTORED, SCORES, AnomalyScores
+from convae.anomaly.scores import HEATS, RESTORED, SCORES, AnomalyScores, spaces_of
+from convae.anomaly.spaces import SPACES, spaces_for
 from convae.anomaly.stored import JOB, from_job, to_job
 from convae.anomaly.suspects import suspicion
 from convae.errors import ModelFileError, ParameterError
@@ -39,13 +39,22 @@ WANTED = 99
 FEWEST_IMAGES = 3
 # Images that are not trained on, in shares of the anomalies that there may be among them.
 SET_ASIDE = 2.0
-# Where the calibration images have no heat at all.
+# Of a flagged image, what has at least so much of its own largest heat is marked in any case.
+OWN_SHARE = 0.8
+# Where there is no heat at all.
 LEAST_HEAT = 1e-6
+# Below any suspicion that is not rounding.
+TINY = 1e-12
 
 
 def _most_suspicious(images: NDArray[Any], seed: int) -> NDArray[np.intp]:
     """Indices of images, the one least like the others first."""
-    return np.argsort(-suspicion(edge_features(images), seed), kind="stable")
+    most = np.full(len(images), -np.inf)
+    for space in spaces_for(images.shape[3]):
+        logarithms = np.log(np.maximum(suspicion(SPACES[space].features(images), seed), TINY))
+        spread = float(logarithms.std()) or 1.0
+        most = np.maximum(most, (logarithms - logarithms.mean()) / spread)
+    return np.argsort(-most, kind="stable")
 
 
 def _num_choosing(num_held_out: int) -> int:
@@ -80,7 +89,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         choice_: The score that was chosen, why, and what methods without a network would have done
             (`convae.anomaly.choice.Choice`).
         calibration_: The scores of normal images that others are held against.
-        heat_calibration_: Minus the most heat in each of these images.
+        heat_units_: By space, the heat that half of these images reach somewhere.
         calibration_indices_: Indices, ascending, of the images held out; after `fit` only.
         suspects_: Indices of the images that are least like the others, the most suspicious first:
             as many as there may be anomalies; after `fit` only.
@@ -160,7 +169,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         calibrating = np.sort(order if not choice.aurocs else order[choosing:])
 
         self.autoencoder_ = autoencoder
-        self._scores = scores
+        self._scores = scores.keep_only(spaces_of(choice.score))
         self.choice_ = choice
         self.calibration_indices_ = calibrating
         self.suspects_ = suspects
@@ -185,9 +194,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.
         """
-        measured = self._measure(X, *self._parts(), HEAT)
+        measured = self._measure(X, *self._parts(), *self._heats())
         self.calibration_ = Calibration(self.choice_.combine(measured))
-        self.heat_calibration_ = Calibration(-measured[HEAT].max(axis=(1, 2)))
+        self.heat_units_ = {
+            space: float(np.median(measured[HEATS[space]].max(axis=(1, 2))))
+            for space in spaces_of(self.choice_.score)
+        }
         return self
 
     def score_samples(self, X: ArrayLike) -> Floats:
@@ -250,11 +262,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def heat_maps(self, X: ArrayLike, false_alarm_rate: float | None = None) -> NDArray[np.float32]:
-        """Where images deviate: the heat, in units of the threshold; blank where nothing does.
+        """Where flagged images deviate; the others are blank.
 
-        Of normal images, a share of at most `false_alarm_rate` has any heat at all, and so each
-        pixel is marked in no more of them. The heat shows how far the edges of an image are from
-        the normal ones, whatever the score that was chosen.
+        So of normal images, a share of at most `false_alarm_rate` has any heat at all, and each
+        pixel is marked in no more of them. The heat shows how far a region is from the normal ones,
+        whatever the score that was chosen. Its unit is what half of the normal images reach
+        somewhere; a flagged image that hardly does is marked where it deviates most.
 
         Args:
             X: The images.
@@ -268,7 +281,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ParameterError: The rate is smaller than the calibration images can support.
         """
         rate = self.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
-        return self._heat_maps(self._measure(X, HEAT)[HEAT], rate)
+        offset = self.calibration_.threshold(rate)
+        measured = self._measure(X, *self._parts(), *self._heats())
+        return self._heat_maps(measured, self.choice_.combine(measured) < offset)
 
     def judge(self, X: ArrayLike) -> tuple[Floats, NDArray[np.float32]]:
         """Scores and heat maps together, in about the time of one of them.
@@ -283,9 +298,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ImageError: X breaks the image contract or is not of the size fitted on.
             ParameterError: The rate is smaller than the calibration images can support.
         """
-        measured = self._measure(X, *self._parts(), HEAT)
-        heat = self._heat_maps(measured[HEAT], self.false_alarm_rate)
-        return self.choice_.combine(measured), heat
+        offset = self.offset_
+        measured = self._measure(X, *self._parts(), *self._heats())
+        scores = self.choice_.combine(measured)
+        return scores, self._heat_maps(measured, scores < offset)
 
     def restore(self, X: ArrayLike) -> NDArray[np.float32]:
         """The normal images that come nearest: what a flagged one might have been.
@@ -331,29 +347,39 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
                 f"convae train NORMAL_IMAGES --anomalies."
             )
         autoencoder = ConvAutoencoder.from_contents(contents, str(path))
-        scores, choice, calibrations, settings = from_job(
+        scores, choice, calibration, heat_units, settings = from_job(
             contents.jobs[JOB], autoencoder, str(path)
         )
         detector = cls(autoencoder, **settings)
         detector.autoencoder_ = autoencoder
         detector._scores = scores
         detector.choice_ = choice
-        detector.calibration_, detector.heat_calibration_ = calibrations
+        detector.calibration_, detector.heat_units_ = calibration, heat_units
         return detector
 
     def _parts(self) -> tuple[str, ...]:
         check_is_fitted(self, "autoencoder_")
         return SCORES[self.choice_.score]
 
+    def _heats(self) -> tuple[str, ...]:
+        return tuple(HEATS[space] for space in spaces_of(self.choice_.score))
+
     def _measure(self, X: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
         check_is_fitted(self, "autoencoder_")
         return self._scores.measure(self.autoencoder_.checked(X), names)
 
-    def _heat_maps(self, cells: Floats, rate: float) -> NDArray[np.float32]:
-        most = -self.heat_calibration_.threshold(rate)
+    def _heat_maps(
+        self, measured: dict[str, NDArray[Any]], flagged: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        kinds = [
+            measured[HEATS[space]] / max(unit, LEAST_HEAT)
+            for space, unit in self.heat_units_.items()
+        ]
+        cells = np.maximum.reduce(kinds)
+        least = np.minimum(1, OWN_SHARE * cells.max(axis=(1, 2), keepdims=True))
         height, width, _ = self.autoencoder_.architecture_.image_shape
-        heat = to_pixels(cells / max(most, LEAST_HEAT), height, width)
-        return np.where(heat > 1, heat, 0).astype(np.float32)
+        heat = to_pixels(cells / np.maximum(least, LEAST_HEAT), height, width)
+        return np.where(flagged[:, np.newaxis, np.newaxis] & (heat > 1), heat, 0).astype(np.float32)
 
     def _held_out(self, num_images: int) -> NDArray[np.intp]:
         if num_images < FEWEST_IMAGES:
@@ -373,8 +399,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return indices
 
     def _job(self) -> FittedJob:
-        calibrations = (self.calibration_, self.heat_calibration_)
-        return to_job(self._scores, self.choice_, calibrations, self._settings())
+        return to_job(
+            self._scores, self.choice_, self.calibration_, self.heat_units_, self._settings()
+        )
 
     def _settings(self) -> dict[str, Any]:
         names = ("false_alarm_rate", "calibration_fraction", "most_anomalies", "seed")

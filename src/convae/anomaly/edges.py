@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from sklearn.preprocessing import normalize
 
+from convae.anomaly.cells import grid_shape, pool
 from convae.images.contract import to_float
 from convae.images.memory import chunks
 
@@ -23,9 +24,6 @@ Floats = NDArray[np.float32]
 # Chosen on held-out training images of MNIST, one digit normal.
 SMOOTHING = 0.7  # of the image, in pixels, before its gradient is taken
 DIRECTIONS = 8
-SPREAD = 0.9  # of an edge's strength, in cells, over its neighbourhood
-SMALLEST_CELL = 2  # in pixels
-MOST_CELLS = 16  # along the longer side
 
 
 def edge_features(images: NDArray[Any]) -> Floats:
@@ -36,25 +34,20 @@ def edge_features(images: NDArray[Any]) -> Floats:
 
     Returns:
         float32 `(num_images, num_features)`, 0 or more; each row has length 1, or 0 where an image
-        has no edge at all. Features are 12 for each cell of `cell_side` pixels.
+        has no edge at all. Features are 12 for each cell.
     """
     # A value is smoothed and held in each direction.
     parts = [_features(to_float(images[part])) for part in chunks(images, 3 * DIRECTIONS)]
     return np.concatenate(parts)
 
 
-def cell_side(height: int, width: int) -> int:
-    """Pixels along one side of a cell."""
-    return max(SMALLEST_CELL, math.ceil(max(height, width) / MOST_CELLS))
-
-
-def num_edge_features(height: int, width: int) -> int:
+def num_edge_features(height: int, width: int, channels: int) -> int:  # noqa: ARG001 # as of colours
     """Length of the vectors that `edge_features` makes of images of a size."""
-    rows, columns = _grid(height, width)
+    rows, columns = grid_shape(height, width)
     return rows * columns * (DIRECTIONS + DIRECTIONS // 2)
 
 
-def sum_cells(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+def sum_edge_cells(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
     """Values of features, summed over what belongs to each cell.
 
     Args:
@@ -65,7 +58,7 @@ def sum_cells(values: NDArray[np.float64], height: int, width: int) -> NDArray[n
     Returns:
         float64 `(num_images, rows, columns)`.
     """
-    rows, columns = _grid(height, width)
+    rows, columns = grid_shape(height, width)
     apart = rows * columns * DIRECTIONS
     parts = [
         part.reshape(len(values), rows, columns, -1).sum(axis=3)
@@ -75,13 +68,7 @@ def sum_cells(values: NDArray[np.float64], height: int, width: int) -> NDArray[n
     return total
 
 
-def _grid(height: int, width: int) -> tuple[int, int]:
-    cell = cell_side(height, width)
-    return math.ceil(height / cell), math.ceil(width / cell)
-
-
 def _features(images: Floats) -> Floats:
-    count, height, width, _ = images.shape
     smooth = gaussian_filter(images, (0, SMOOTHING, SMOOTHING, 0))
     down, right = np.gradient(smooth, axis=1), np.gradient(smooth, axis=2)
     strengths = np.hypot(down, right)
@@ -94,12 +81,10 @@ def _features(images: Floats) -> Floats:
     # An edge between two directions counts for both.
     turns = angle * (DIRECTIONS / (2 * math.pi)) - np.arange(DIRECTIONS, dtype=np.float32)
     apart = np.abs((turns + DIRECTIONS / 2) % DIRECTIONS - DIRECTIONS / 2)
-    cell = cell_side(height, width)
-    planes = strength * np.maximum(0, 1 - apart)
-    pooled = gaussian_filter(planes, (0, SPREAD * cell, SPREAD * cell, 0))[:, ::cell, ::cell]
+    pooled = pool(strength * np.maximum(0, 1 - apart))
     half = DIRECTIONS // 2
     # From dark to light and from light to dark, apart and together.
     both = pooled[..., :half] + pooled[..., half:]
-    parts = [normalize(np.sqrt(part).reshape(count, -1)) for part in (pooled, both)]
+    parts = [normalize(np.sqrt(part).reshape(len(images), -1)) for part in (pooled, both)]
     features: Floats = normalize(np.concatenate(parts, axis=1))
     return features

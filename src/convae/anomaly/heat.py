@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, gaussian_filter, label, map_coordinates
 
-from convae.anomaly.edges import cell_side
+from convae.anomaly.cells import cell_side
 
 Floats = NDArray[np.float32]
 

@@ -1,6 +1,6 @@
 """How far an image is from normal ones, measured in several ways around one autoencoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
-from convae.anomaly.edges import edge_features, sum_cells
 from convae.anomaly.heat import smooth_cells
 from convae.anomaly.neighbours import Neighbours
+from convae.anomaly.spaces import COLOURS, EDGES, SPACES, spaces_for
 from convae.estimator import ConvAutoencoder
 from convae.images import to_float
 from convae.images.memory import chunks
@@ -32,11 +32,14 @@ DECIMALS = 6
 # Arrays as large as the images that are held at a time, those of their edges included.
 COPIES = 16
 
-HEAT, RESTORED = "heat", "restored"
+RESTORED = "restored"
+# The heat in each space, among `MEASURES`.
+HEATS = {EDGES: "heat of edges", COLOURS: "heat of colours"}
 # A score by the deviations that it is made of, which are among `MEASURES`.
 SCORES: dict[str, tuple[str, ...]] = {
     "neighbours": ("neighbours",),
-    "neighbours and edges": ("neighbours", "edges"),
+    "neighbours and peaks": ("neighbours", "peak"),
+    "neighbours and colours": ("neighbours", "peak", "colours", "peak of colours"),
     "edges": ("edges",),
     "restoration": ("restoration",),
     "reconstruction": ("reconstruction",),
@@ -50,14 +53,14 @@ class AnomalyScores:
 
     Args:
         autoencoder: The fitted estimator.
-        neighbours: The normal images' edges.
+        neighbours: The normal images, by space.
         reference_latents: float32 `(num_references, latent_dim)`: their latents.
         latent_mean: float64 `(latent_dim,)`.
         latent_precision: float64 `(latent_dim, latent_dim)`: the inverse of their covariance.
     """
 
     autoencoder: ConvAutoencoder
-    neighbours: Neighbours
+    neighbours: dict[str, Neighbours]
     reference_latents: Floats
     latent_mean: NDArray[np.float64]
     latent_precision: NDArray[np.float64]
@@ -76,11 +79,19 @@ class AnomalyScores:
         covariance = LedoitWolf().fit(latents.astype(np.float64))
         return cls(
             autoencoder,
-            Neighbours.fit(edge_features(kept), seed),
+            _neighbours(kept, seed),
             latents,
             covariance.location_,
             np.ascontiguousarray(covariance.precision_),
         )
+
+    def relearn(self, images: NDArray[Any], seed: int) -> "AnomalyScores":
+        """The same with neighbours that are other images; there must be 2 or more."""
+        return replace(self, neighbours=_neighbours(images, seed))
+
+    def keep_only(self, spaces: "Iterable[str]") -> "AnomalyScores":
+        """The same without the neighbours in other spaces."""
+        return replace(self, neighbours={space: self.neighbours[space] for space in spaces})
 
     def measure(self, images: NDArray[Any], names: "Iterable[str]") -> dict[str, NDArray[Any]]:
         """Some of `MEASURES`, of each image; what several of them need is computed once.
@@ -100,6 +111,13 @@ class AnomalyScores:
         return {name: np.concatenate(values) for name, values in found.items()}
 
 
+def _neighbours(images: NDArray[Any], seed: int) -> dict[str, Neighbours]:
+    return {
+        space: Neighbours.fit(SPACES[space].features(images), seed)
+        for space in spaces_for(images.shape[3])
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class _View:
     """A few images, and what is made of them when it is first asked for."""
@@ -108,12 +126,12 @@ class _View:
     images: Floats
 
     @cached_property
-    def edges(self) -> Floats:
-        return edge_features(self.images)
+    def edges(self) -> "_Seen":
+        return _Seen(self, EDGES)
 
     @cached_property
-    def found(self) -> tuple[Deviations, NDArray[np.intp], Floats]:
-        return self.scores.neighbours.search(self.edges)
+    def colours(self) -> "_Seen":
+        return _Seen(self, COLOURS)
 
     @cached_property
     def rebuilt(self) -> Floats:
@@ -121,13 +139,43 @@ class _View:
 
     @cached_property
     def restored(self) -> Floats:
-        _, indices, weights = self.found
+        _, indices, weights = self.edges.found
         latents = np.einsum("ij,ijk->ik", weights, self.scores.reference_latents[indices])
         return self.scores.autoencoder.inverse_transform(latents).reshape(self.images.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """The images of a view in one space."""
+
+    view: _View
+    space: str
+
+    @cached_property
+    def features(self) -> Floats:
+        return SPACES[self.space].features(self.view.images)
+
+    @cached_property
+    def found(self) -> tuple[Deviations, NDArray[np.intp], Floats]:
+        return self.view.scores.neighbours[self.space].search(self.features)
+
+    @cached_property
+    def heat(self) -> Deviations:
+        _, indices, weights = self.found
+        points = self.view.scores.neighbours[self.space].points(indices, weights)
+        height, width = self.view.images.shape[1:3]
+        cells = SPACES[self.space].sum_cells(np.square(self.features - points), height, width)
+        return smooth_cells(cells).round(DECIMALS)
+
+    @cached_property
+    def peak(self) -> Deviations:
+        most: Deviations = self.heat.max(axis=(1, 2))
+        return most
+
+
 def _edges(view: _View) -> Deviations:
-    difference = np.subtract(view.edges, edge_features(view.rebuilt), dtype=np.float64)
+    rebuilt = SPACES[EDGES].features(view.rebuilt)
+    difference = np.subtract(view.edges.features, rebuilt, dtype=np.float64)
     total: Deviations = np.square(difference).sum(axis=1)
     return total
 
@@ -136,12 +184,6 @@ def _latents(view: _View) -> Deviations:
     away = view.scores.autoencoder.transform(view.images) - view.scores.latent_mean
     squared: Deviations = np.einsum("ij,jk,ik->i", away, view.scores.latent_precision, away)
     return squared
-
-
-def _heat(view: _View) -> Deviations:
-    _, indices, weights = view.found
-    squares = np.square(view.edges - view.scores.neighbours.points(indices, weights))
-    return smooth_cells(sum_cells(squares, *view.images.shape[1:3])).round(DECIMALS)
 
 
 def _logarithm(measure: "Callable[[_View], Deviations]") -> "Callable[[_View], Deviations]":
@@ -153,15 +195,30 @@ def _logarithm(measure: "Callable[[_View], Deviations]") -> "Callable[[_View], D
 
 
 # Deviations are logarithms, float64 (num_images,), the higher the less normal. Heat is float64
-# (num_images, rows, columns), 0 or more, for each cell of `convae.anomaly.edges`. Restored are the
+# (num_images, rows, columns), 0 or more, for each cell of `convae.anomaly.cells`. Restored are the
 # normal images that come nearest, made of the latents of the nearest neighbours: float32, shaped
 # as the images.
 MEASURES: "dict[str, Callable[[_View], NDArray[Any]]]" = {
-    "neighbours": _logarithm(lambda view: view.found[0]),
+    "neighbours": _logarithm(lambda view: view.edges.found[0]),
+    "peak": _logarithm(lambda view: view.edges.peak),
+    "colours": _logarithm(lambda view: view.colours.found[0]),
+    "peak of colours": _logarithm(lambda view: view.colours.peak),
     "edges": _logarithm(_edges),
     "restoration": _logarithm(lambda view: squared_errors(view.images, view.restored)),
     "reconstruction": _logarithm(lambda view: squared_errors(view.images, view.rebuilt)),
     "latents": _logarithm(_latents),
-    HEAT: _heat,
+    HEATS[EDGES]: lambda view: view.edges.heat,
+    HEATS[COLOURS]: lambda view: view.colours.heat,
     RESTORED: lambda view: view.restored,
 }
+
+
+def scores_for(channels: int) -> tuple[str, ...]:
+    """The scores that images with so many channels can have."""
+    spaces = spaces_for(channels)
+    return tuple(score for score in SCORES if set(spaces_of(score)) <= set(spaces))
+
+
+def spaces_of(score: str) -> tuple[str, ...]:
+    """The spaces whose neighbours a score needs, or its heat: always the edges."""
+    return (EDGES, COLOURS) if "colours" in SCORES[score] else (EDGES,)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from convae.anomaly.calibration import Calibration, check_most_anomalies, check_rate
 from convae.anomaly.choice import Choice
-from convae.anomaly.edges import num_edge_features
 from convae.anomaly.neighbours import Neighbours
-from convae.anomaly.scores import SCORES, AnomalyScores
+from convae.anomaly.scores import SCORES, AnomalyScores, scores_for, spaces_of
+from convae.anomaly.spaces import SPACES
 from convae.errors import ModelFileError, ParameterError
 from convae.estimator import ConvAutoencoder
 from convae.modelfile import FittedJob
@@ -22,7 +22,8 @@ JOB = "anomalies"
 def to_job(
     scores: AnomalyScores,
     choice: Choice,
-    calibrations: tuple[Calibration, Calibration],
+    calibration: Calibration,
+    heat_units: dict[str, float],
     settings: dict[str, Any],
 ) -> FittedJob:
     """The detector as JSON values and arrays.
@@ -30,27 +31,27 @@ def to_job(
     Args:
         scores: What was learned of normal images.
         choice: The score that was chosen.
-        calibrations: The scores of normal images, and minus the most heat in each.
+        calibration: The scores of normal images.
+        heat_units: By space, the heat that half of them reach somewhere.
         settings: The detector's parameters but the autoencoder.
     """
-    return FittedJob(
-        {"settings": settings, "choice": asdict(choice)},
-        {
-            "edge_mean": scores.neighbours.mean,
-            "edge_components": scores.neighbours.components,
-            "reference_edges": scores.neighbours.references,
-            "reference_latents": scores.reference_latents,
-            "latent_mean": scores.latent_mean,
-            "latent_precision": scores.latent_precision,
-            "calibration_scores": calibrations[0].scores,
-            "calibration_heats": calibrations[1].scores,
-        },
-    )
+    tables: dict[str, NDArray[Any]] = {
+        "reference_latents": scores.reference_latents,
+        "latent_mean": scores.latent_mean,
+        "latent_precision": scores.latent_precision,
+        "calibration_scores": calibration.scores,
+    }
+    for space, neighbours in scores.neighbours.items():
+        tables[f"{space}_mean"] = neighbours.mean
+        tables[f"{space}_components"] = neighbours.components
+        tables[f"reference_{space}"] = neighbours.references
+    sections = {"settings": settings, "choice": asdict(choice), "heat_units": heat_units}
+    return FittedJob(sections, tables)
 
 
 def from_job(
     job: FittedJob, autoencoder: ConvAutoencoder, origin: str
-) -> tuple[AnomalyScores, Choice, tuple[Calibration, Calibration], dict[str, Any]]:
+) -> tuple[AnomalyScores, Choice, Calibration, dict[str, float], dict[str, Any]]:
     """The inverse of `to_job`, for a file that nobody vouches for.
 
     Args:
@@ -62,41 +63,41 @@ def from_job(
         ModelFileError: Something is missing, unknown or of the wrong kind.
     """
     try:
-        scores = _scores(job.tables, autoencoder)
-        calibrations = (
-            Calibration(job.tables["calibration_scores"]),
-            Calibration(job.tables["calibration_heats"]),
-        )
-        sections = _exactly(job.settings, {"settings", "choice"}, "A detector")
-        return scores, _choice(sections["choice"]), calibrations, _settings(sections["settings"])
+        names = {"settings", "choice", "heat_units"}
+        sections = _exactly(job.settings, names, "A detector")
+        settings = _settings(sections["settings"])
+        choice = _choice(sections["choice"], autoencoder)
+        spaces = spaces_of(choice.score)
+        heat_units = _exactly(sections["heat_units"], set(spaces), "heat_units")
+        _numbers(heat_units, "heat_units")
+        scores = _scores(job.tables, autoencoder, spaces)
+        return scores, choice, Calibration(job.tables["calibration_scores"]), heat_units, settings
     except ParameterError as error:
         raise ModelFileError(
             f"{origin} cannot be used: {error} Get the file again from whoever made it."
         ) from error
 
 
-def _scores(tables: dict[str, NDArray[Any]], autoencoder: ConvAutoencoder) -> AnomalyScores:
-    height, width, _ = autoencoder.architecture_.image_shape
+def _scores(
+    tables: dict[str, NDArray[Any]], autoencoder: ConvAutoencoder, spaces: tuple[str, ...]
+) -> AnomalyScores:
     latent_dim = autoencoder.architecture_.latent_dim
-    num_features = num_edge_features(height, width)
-    _exactly(
-        tables,
-        {
-            "edge_mean", "edge_components", "reference_edges", "reference_latents",
-            "latent_mean", "latent_precision", "calibration_scores", "calibration_heats",
-        },
-        "A detector's tables",
-    )  # fmt: skip
-    components, references = tables["edge_components"], tables["reference_edges"]
-    num_components, count = len(components[..., :0]), len(references[..., :0])
+    found = {"reference_latents", "latent_mean", "latent_precision", "calibration_scores"}
+    for space in spaces:
+        found |= {f"{space}_mean", f"{space}_components", f"reference_{space}"}
+    _exactly(tables, found, "A detector's tables")
+    count = len(tables["reference_latents"][..., :0])
     shapes: dict[str, tuple[tuple[int, ...], type]] = {
-        "edge_mean": ((num_features,), np.float32),
-        "edge_components": ((num_components, num_features), np.float32),
-        "reference_edges": ((count, num_components), np.float32),
         "reference_latents": ((count, latent_dim), np.float32),
         "latent_mean": ((latent_dim,), np.float64),
         "latent_precision": ((latent_dim, latent_dim), np.float64),
     }
+    for space in spaces:
+        num_features = SPACES[space].num_features(*autoencoder.architecture_.image_shape)
+        num_components = len(tables[f"{space}_components"][..., :0])
+        shapes[f"{space}_mean"] = ((num_features,), np.float32)
+        shapes[f"{space}_components"] = ((num_components, num_features), np.float32)
+        shapes[f"reference_{space}"] = ((count, num_components), np.float32)
     for name, (shape, dtype) in shapes.items():
         table = tables[name]
         if table.shape != shape or table.dtype != dtype or 0 in shape:
@@ -104,7 +105,12 @@ def _scores(tables: dict[str, NDArray[Any]], autoencoder: ConvAutoencoder) -> An
                 f"{name} must be {dtype.__name__} of shape {shape}, without a 0; received "
                 f"{table.dtype} of shape {table.shape}."
             )
-    neighbours = Neighbours(tables["edge_mean"], components, references)
+    neighbours = {
+        space: Neighbours(
+            tables[f"{space}_mean"], tables[f"{space}_components"], tables[f"reference_{space}"]
+        )
+        for space in spaces
+    }
     return AnomalyScores(
         autoencoder,
         neighbours,
@@ -124,12 +130,15 @@ def _settings(document: object) -> dict[str, Any]:
     return settings
 
 
-def _choice(document: object) -> Choice:
+def _choice(document: object, autoencoder: ConvAutoencoder) -> Choice:
     names = set(Choice.__dataclass_fields__)
     choice = _exactly(document, names, "A detector's choice")
     score = choice["score"]
-    if not isinstance(score, str) or score not in SCORES:
-        raise ParameterError(f"A score must be one of {', '.join(SCORES)}; received {score!r:.80}.")
+    possible = scores_for(autoencoder.architecture_.image_shape[2])
+    if not isinstance(score, str) or score not in possible:
+        raise ParameterError(
+            f"A score must be one of {', '.join(possible)}; received {score!r:.80}."
+        )
     if not isinstance(choice["reason"], str):
         raise ParameterError(f"A reason must be text; received {choice['reason']!r:.80}.")
     _numbers({"correlation": choice["correlation"]}, "A detector's choice")

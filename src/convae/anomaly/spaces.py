@@ -1,0 +1,41 @@
+"""The spaces in which an image is compared with normal ones: its edges, and its colours."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.anomaly.colours import colour_features, num_colour_features, sum_colour_cells
+from convae.anomaly.edges import edge_features, num_edge_features, sum_edge_cells
+
+EDGES, COLOURS = "edges", "colours"
+
+
+@dataclass(frozen=True)
+class Space:
+    """How images become vectors.
+
+    Args:
+        features: Takes images, `(num_images, height, width, channels)`, uint8 or float32 in [0, 1];
+            gives float32 `(num_images, num_features)`.
+        num_features: Takes height, width and channels; gives the length of the vectors.
+        sum_cells: Takes float64 `(num_images, num_features)`, height and width; gives the sums over
+            what belongs to each cell, float64 `(num_images, rows, columns)`.
+    """
+
+    features: Callable[[NDArray[Any]], NDArray[np.float32]]
+    num_features: Callable[[int, int, int], int]
+    sum_cells: Callable[[NDArray[np.float64], int, int], NDArray[np.float64]]
+
+
+SPACES = {
+    EDGES: Space(edge_features, num_edge_features, sum_edge_cells),
+    COLOURS: Space(colour_features, num_colour_features, sum_colour_cells),
+}
+
+
+def spaces_for(channels: int) -> tuple[str, ...]:
+    """The spaces that tell of images with so many channels: of one channel, edges tell enough."""
+    return (EDGES,) if channels == 1 else (EDGES, COLOURS)
