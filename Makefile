@@ -33,7 +33,7 @@ docs: install
 	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build
 
 # The one that is left out needs a GPU.
-bench: install .venv-tensorflow/installed .venv-torch/installed
+bench: install .venv-tensorflow/installed .venv-torch/installed .venv-pyod/installed
 	for script in $(filter-out benchmarks/gpu_training.py,$(wildcard benchmarks/*.py)); do \
 		$(BIN)/python $$script || exit 1; done
 
@@ -63,6 +63,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	.venv-torch/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
+# A peer of benchmarks/anomaly.py; it brings a compiler, and no test needs it.
+.venv-pyod/installed:
+	$(PYTHON) -m venv .venv-pyod
+	.venv-pyod/bin/python -m pip install --quiet "torch==2.13.0" "pyod==3.6.7" tqdm
+	touch $@
+
 # Writes exact pins with hashes for every platform; needs uv (pip install uv).
 PIN := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate
@@ -71,4 +77,4 @@ constraints:
 	$(PIN) --extra tensorflow --extra test pyproject.toml -o constraints-tensorflow.txt
 
 clean:
-	rm -rf $(VENV) .venv-tensorflow .venv-torch docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tensorflow .venv-torch .venv-pyod docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -43,7 +43,15 @@ def images_path(digits, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["training_speed", "time_to_quality", "gpu_training", "peers/ours", "quality", "anomaly"],
+    [
+        "training_speed",
+        "time_to_quality",
+        "gpu_training",
+        "peers/ours",
+        "quality",
+        "anomaly",
+        "calibration",
+    ],
 )
 def test_help_says_what_is_measured_and_how(name):
     script = BENCHMARKS / f"{name}.py"
@@ -76,7 +84,7 @@ def test_the_torch_loop_trains_the_reference_network(module):
     assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 1, 28, 28)
 
 
-@pytest.mark.parametrize("name", ["keras_script", "torch_loop"])
+@pytest.mark.parametrize("name", ["keras_script", "torch_loop", "pyod_autoencoder"])
 def test_peers_import_nothing_of_convae(name):
     text = (BENCHMARKS / "peers" / f"{name}.py").read_text(encoding="utf-8")
     imports = [line for line in text.splitlines() if line.startswith(("import", "from"))]
@@ -93,7 +101,7 @@ def test_a_missing_environment_of_a_peer_names_the_word_that_makes_it(
         programs.peer_python("torch")
     assert str(refusal.value) == (
         "The peers run in environments of their own; .venv-torch/bin/python is missing. "
-        "Make it with: make test-torch"
+        "Make it with: make .venv-torch/installed"
     )
 
 
@@ -331,3 +339,33 @@ def test_a_method_without_a_network_knows_what_it_saw(module, zeros, name):
     judge, num_bytes, _ = method(zeros[0], 0)
     assert num_bytes > 1000
     assert np.median(judge(zeros[1])) < np.median(judge(zeros[2]))
+
+
+def test_dirt_is_of_the_share_asked_for_and_known(module):
+    calibration = module("calibration")
+    normal, others = np.zeros((90, 8, 8), np.uint8), np.ones((50, 8, 8), np.uint8)
+    images, is_dirt = calibration.with_dirt(normal, others, 0.1, 0)
+    assert len(images) == 100
+    assert (images[:, 0, 0] == is_dirt).all()
+    assert is_dirt.sum() == 10
+    assert not is_dirt[-10:].all()
+
+
+def test_realised_rates_count_images_and_losses_are_against_no_dirt(module):
+    calibration = module("calibration")
+    counts = {
+        f"{name}_flagged_at_{rate:g}": round(100 * rate) for name in ("kept", "test")
+        for rate in calibration.RATES
+    }  # fmt: skip
+    rows = [
+        {"dirt": dirt, "auroc": 0.9 - dirt, "suspects_found": 8 * dirt if dirt else None, **counts}
+        | {"kept_images": images, "test_images": 100}
+        for dirt in calibration.DIRT
+        for images in (100, 300)
+    ]
+    headline = calibration.summarize(rows)
+    assert headline["realised_at_1pct"] == pytest.approx(2 / 400)
+    assert headline["realised_on_test_at_5pct"] == pytest.approx(10 / 200)
+    assert headline["realised_on_test_at_0_5pct"] == 0
+    assert headline["auroc_loss_at_10pct_dirt"] == pytest.approx(0.1)
+    assert headline["suspects_found"] == pytest.approx(0.8)

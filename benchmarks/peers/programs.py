@@ -1,7 +1,7 @@
 """Start the programs of this folder and read their answers, a line of JSON each; it times nothing.
 
-`keras_script.py` and `torch_loop.py` import nothing of convae, and are run by the interpreters of
-the environments that `make` builds for TensorFlow and for PyTorch; `ours.py` is convae itself.
+`keras_script.py`, `torch_loop.py` and `pyod_autoencoder.py` import nothing of convae, and are run
+by the interpreters of the environments that `make` builds for them; `ours.py` is convae itself.
 """
 
 import json
@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
 KERAS_SCRIPT = FOLDER / "keras_script.py"
 TORCH_LOOP = FOLDER / "torch_loop.py"
+PYOD = FOLDER / "pyod_autoencoder.py"
 OURS = FOLDER / "ours.py"
 
 # Compiled anew each time, as on the day of the install.
@@ -27,17 +28,17 @@ ON_JAX = {"KERAS_BACKEND": "jax", "JAX_ENABLE_COMPILATION_CACHE": "false"}
 ON_TENSORFLOW = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
-def peer_python(backend: str) -> str:
-    """The interpreter that has a backend: `tensorflow` or `torch`.
+def peer_python(peer: str) -> str:
+    """The interpreter that has a peer: `tensorflow`, `torch` or `pyod`.
 
     Raises:
         SystemExit: Its environment is not there.
     """
-    path = ROOT / f".venv-{backend}" / "bin" / "python"
+    path = ROOT / f".venv-{peer}" / "bin" / "python"
     if not path.exists():
         raise SystemExit(
             f"The peers run in environments of their own; {path.relative_to(ROOT)} is missing. "
-            f"Make it with: make test-{backend}"
+            f"Make it with: make .venv-{peer}/installed"
         )
     return str(path)
 
