@@ -12,7 +12,16 @@ ROOT = Path(convae.__file__).parent
 # and replaced knowing nothing of those below, and the modules of one row (the jobs, when they
 # come, share one) know nothing of each other.
 ROWS = [
-    {"errors", "chart", "nn", "verbs", "components", "anomaly.cells", "anomaly.corruptions"},
+    {
+        "errors",
+        "chart",
+        "nn",
+        "verbs",
+        "components",
+        "coding",
+        "anomaly.cells",
+        "anomaly.corruptions",
+    },
     {
         "files",
         "images.memory",
@@ -21,6 +30,7 @@ ROWS = [
         "nn.config",
         "nn.history",
         "split",
+        "coding.rans",
     },
     {"anomaly.neighbours", "images.contract", "images.pictures", "safefile", "nn.table"},
     {"images.store", "anomaly.calibration"},

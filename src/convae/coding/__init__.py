@@ -1,0 +1,1 @@
+"""Entropy coding with integers alone: no network, no float, the same bytes on every machine."""

@@ -1,0 +1,129 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convae.coding.rans import MOST_LANES, TOTAL, Decoder, encode
+from convae.errors import ParameterError
+
+# Of the five symbols in `test_the_bytes_are_always_these`: two states, and a word.
+GOLDEN = "000074340400370b76340400b1f0"
+
+
+def random_bounds(random, num_symbols, num_values, spread=1.0):
+    """Bounds of random distributions, some of them very uneven."""
+    weights = np.exp(spread * random.standard_normal((num_symbols, num_values)))
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    frequencies = 1 + np.floor(shares * (TOTAL - num_values)).astype(np.int64)
+    frequencies[:, 0] += TOTAL - frequencies.sum(axis=1)
+    return np.concatenate(
+        [np.zeros((num_symbols, 1), np.int64), frequencies.cumsum(axis=1)], axis=1
+    )
+
+
+def places(bounds, symbols):
+    rows = np.arange(len(symbols))
+    starts = bounds[rows, symbols]
+    return starts, bounds[rows, symbols + 1] - starts
+
+
+def make(seed, sizes, num_values, spread=1.0):
+    random = np.random.default_rng(seed)
+    all_bounds = [random_bounds(random, size, num_values, spread) for size in sizes]
+    symbols = [random.integers(0, num_values, size) for size in sizes]
+    groups = [places(*pair) for pair in zip(all_bounds, symbols, strict=True)]
+    return all_bounds, symbols, groups
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.integers(0, 70), max_size=6),
+    num_values=st.integers(1, 17),
+    num_lanes=st.integers(1, 40),
+    spread=st.sampled_from([0.0, 1.0, 20.0]),
+)
+def test_what_is_encoded_is_decoded_and_is_not_longer_than_stated(
+    seed, sizes, num_values, num_lanes, spread
+):
+    all_bounds, symbols, groups = make(seed, sizes, num_values, spread)
+    data = encode(groups, num_lanes)
+    decoder = Decoder(data, num_lanes)
+    for bounds, expected in zip(all_bounds, symbols, strict=True):
+        np.testing.assert_array_equal(decoder.decode(bounds), expected)
+    decoder.finish()
+    bits = sum(float(np.log2(TOTAL / frequencies).sum()) for _, frequencies in groups)
+    most_bits = bits + 48 * num_lanes + sum(sizes) / 16_000
+    assert len(data) <= 2 * math.ceil(most_bits / 16)
+
+
+def test_many_symbols_take_hardly_more_than_their_information():
+    all_bounds, symbols, groups = make(0, [200_000], 16, 2.0)
+    data = encode(groups, 64)
+    bits = float(np.log2(TOTAL / groups[0][1]).sum())
+    assert bits < 8 * len(data) < bits + 48 * 64 + 16
+    np.testing.assert_array_equal(Decoder(data, 64).decode(all_bounds[0]), symbols[0])
+
+
+def test_the_bytes_are_always_these():
+    bounds = np.array([[0, 1, 40_000, TOTAL]] * 5)
+    data = encode([places(bounds, np.array([0, 1, 2, 2, 1]))], 2)
+    assert data.hex() == GOLDEN
+
+
+def test_a_certain_symbol_costs_nothing():
+    bounds = np.tile(np.array([0, TOTAL]), (10_000, 1))
+    assert len(encode([places(bounds, np.zeros(10_000, np.int64))], 3)) == 18
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40])
+def test_bytes_that_end_too_soon_are_refused(cut):
+    all_bounds, _, groups = make(1, [300], 16)
+    data = encode(groups, 4)[:-cut]
+    with pytest.raises(ParameterError, match="must be what the encoder wrote; received"):
+        Decoder(data, 4).decode(all_bounds[0])
+
+
+def test_other_damage_is_refused_at_the_end_or_before():
+    all_bounds, _, groups = make(1, [300], 16)
+    data = encode(groups, 4)
+    decoder = Decoder(data + b"\0\0", 4)
+    decoder.decode(all_bounds[0])
+    with pytest.raises(ParameterError, match="received bytes after the last symbol"):
+        decoder.finish()
+    with pytest.raises(ParameterError, match="too few for 4 lanes"):
+        Decoder(data[:22], 4)
+    with pytest.raises(ParameterError, match="a state that encoding never ends with"):
+        Decoder(bytes(24), 4)
+    noticed = 0
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 0x10
+        try:
+            decoder = Decoder(bytes(changed), 4)
+            decoder.decode(all_bounds[0])
+            decoder.finish()
+        except ParameterError:
+            noticed += 1
+    assert noticed == len(data)
+
+
+@pytest.mark.parametrize(
+    ("start", "frequency", "text"),
+    [(0, 0, "frequencies from 0"), (-1, 4, "starts from -1"), (5, TOTAL - 4, "sums up to 65537")],
+)
+def test_what_is_no_distribution_is_refused(start, frequency, text):
+    with pytest.raises(ParameterError, match=text):
+        encode([(np.array([start]), np.array([frequency]))], 1)
+    with pytest.raises(ParameterError, match=r"received \(2,\) and \(1,\)"):
+        encode([(np.array([0, 1]), np.array([1]))], 1)
+
+
+@pytest.mark.parametrize("num_lanes", [0, MOST_LANES + 1])
+def test_a_number_of_lanes_outside_its_range_is_refused(num_lanes):
+    with pytest.raises(ParameterError, match="num_lanes must be from 1 to 65,536"):
+        encode([], num_lanes)
+    with pytest.raises(ParameterError, match="num_lanes must be from 1 to 65,536"):
+        Decoder(b"", num_lanes)
