@@ -45,6 +45,17 @@ myst_heading_anchors = 3
 myst_substitutions = {
     "reference_test_mse": f"{measured('reference', 'test_mse'):.4f}",
     "pca16_test_mse": f"{measured('reference', 'pca16_test_mse'):.4f}",
+    **{
+        figure: f"{measured('quality', figure):.4f}"
+        for figure in (
+            "fast_test_mse",
+            "fast_refined_test_mse",
+            "same_size_test_mse",
+            "same_size_refined_test_mse",
+            "best_unrefined_test_mse",
+            "best_test_mse",
+        )
+    },
 }
 
 # A word in single backticks is code, as in Markdown, and two hyphens begin an option.

@@ -51,6 +51,7 @@ def images_path(digits, tmp_path):
         "quality",
         "anomaly",
         "calibration",
+        "demo",
     ],
 )
 def test_help_says_what_is_measured_and_how(name):

@@ -127,11 +127,11 @@ class _View:
 
     @cached_property
     def edges(self) -> "_Seen":
-        return _Seen(self, EDGES)
+        return _Seen(EDGES, self.scores.neighbours[EDGES], self.images)
 
     @cached_property
     def colours(self) -> "_Seen":
-        return _Seen(self, COLOURS)
+        return _Seen(COLOURS, self.scores.neighbours[COLOURS], self.images)
 
     @cached_property
     def rebuilt(self) -> Floats:
@@ -148,29 +148,23 @@ class _View:
 class _Seen:
     """The images of a view in one space."""
 
-    view: _View
     space: str
+    neighbours: Neighbours
+    images: Floats
 
     @cached_property
     def features(self) -> Floats:
-        return SPACES[self.space].features(self.view.images)
+        return SPACES[self.space].features(self.images)
 
     @cached_property
     def found(self) -> tuple[Deviations, NDArray[np.intp], Floats]:
-        return self.view.scores.neighbours[self.space].search(self.features)
+        return self.neighbours.search(self.features)
 
     @cached_property
     def heat(self) -> Deviations:
         _, indices, weights = self.found
-        points = self.view.scores.neighbours[self.space].points(indices, weights)
-        height, width = self.view.images.shape[1:3]
-        cells = SPACES[self.space].sum_cells(np.square(self.features - points), height, width)
-        return smooth_cells(cells).round(DECIMALS)
-
-    @cached_property
-    def peak(self) -> Deviations:
-        most: Deviations = self.heat.max(axis=(1, 2))
-        return most
+        squares = np.square(self.features - self.neighbours.points(indices, weights))
+        return smooth_cells(SPACES[self.space].sum_cells(squares, *self.images.shape[1:3]))
 
 
 def _edges(view: _View) -> Deviations:
@@ -200,15 +194,15 @@ def _logarithm(measure: "Callable[[_View], Deviations]") -> "Callable[[_View], D
 # as the images.
 MEASURES: "dict[str, Callable[[_View], NDArray[Any]]]" = {
     "neighbours": _logarithm(lambda view: view.edges.found[0]),
-    "peak": _logarithm(lambda view: view.edges.peak),
+    "peak": _logarithm(lambda view: view.edges.heat.max(axis=(1, 2))),
     "colours": _logarithm(lambda view: view.colours.found[0]),
-    "peak of colours": _logarithm(lambda view: view.colours.peak),
+    "peak of colours": _logarithm(lambda view: view.colours.heat.max(axis=(1, 2))),
     "edges": _logarithm(_edges),
     "restoration": _logarithm(lambda view: squared_errors(view.images, view.restored)),
     "reconstruction": _logarithm(lambda view: squared_errors(view.images, view.rebuilt)),
     "latents": _logarithm(_latents),
-    HEATS[EDGES]: lambda view: view.edges.heat,
-    HEATS[COLOURS]: lambda view: view.colours.heat,
+    HEATS[EDGES]: lambda view: view.edges.heat.round(DECIMALS),
+    HEATS[COLOURS]: lambda view: view.colours.heat.round(DECIMALS),
     RESTORED: lambda view: view.restored,
 }
 
