@@ -7,26 +7,34 @@ from convae.images import to_float
 
 
 @pytest.mark.parametrize("shape", [(3, 28, 28, 1), (2, 9, 31, 4), (1, 130, 70, 3)])
-def test_features_are_means_of_channels(random_images, shape):
+def test_features_are_shares_of_colours(random_images, shape):
     images = random_images(*shape)
     features = colour_features(images)
     assert features.dtype == np.float32
     assert features.shape == (shape[0], num_colour_features(*shape[1:]))
-    assert 0 <= features.min() <= features.max() <= 1
+    assert features.min() >= 0
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(features, colour_features(to_float(images)))
-    plain = colour_features(np.full(shape, 0.25, np.float32))
-    np.testing.assert_allclose(plain, 0.25, rtol=1e-5)
+    # It does not matter where a colour is.
+    np.testing.assert_allclose(features, colour_features(images[:, ::-1]), atol=1e-6)
 
 
-def test_a_change_is_in_its_cell(random_images):
-    images = random_images(2, 20, 12, 3)
+def test_half_red_and_half_black():
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    images[:, :4, :, 0] = 255
+    features = colour_features(images)[0]
+    assert features[3] == features[0] == pytest.approx(0.5**0.5)
+    assert (np.delete(features, [0, 3]) == 0).all()
+
+
+def test_the_extra_colour_is_where_it_is():
+    images = np.zeros((2, 20, 12, 3), np.float32)
     changed = images.copy()
-    changed[:, 14:16, 2:4] = 255 - changed[:, 14:16, 2:4]
-    squares = np.square(
-        np.subtract(colour_features(changed), colour_features(images), dtype=np.float64)
-    )
-    cells = sum_colour_cells(squares, 20, 12)
+    changed[:, 14:16, 2:4, 1] = 1
+    differences = np.subtract(colour_features(changed), colour_features(images), dtype=np.float64)
+    cells = sum_colour_cells(differences, changed)
     assert cells.shape == (2, *grid_shape(20, 12))
-    assert cells.sum() == pytest.approx(squares.sum())
     for image in cells:
         assert np.unravel_index(image.argmax(), image.shape) == (7, 1)
+    # What there is too little of is nowhere.
+    assert not sum_colour_cells(-np.abs(differences), changed).any()

@@ -1,47 +1,80 @@
-"""Images as the colours of their cells: what edges do not tell. Nothing here is learned."""
+"""Images as how much of each colour they have: what edges do not tell. Nothing here is learned."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.anomaly.cells import grid_shape, pool
+from convae.anomaly.cells import cell_side, pool
 from convae.images.contract import to_float
 from convae.images.memory import chunks
 
 Floats = NDArray[np.float32]
 
+# Of each channel. Chosen on pictograms, whose colours were changed wholly or in part.
+LEVELS = 4
+
 
 def colour_features(images: NDArray[Any]) -> Floats:
-    """The mean of each channel in and around each cell.
+    """The share of each colour in an image, as the root of a histogram.
+
+    A pixel counts for the colours around its own, the more the nearer they are.
 
     Args:
         images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`.
 
     Returns:
-        float32 `(num_images, num_features)` in [0, 1].
+        float32 `(num_images, 4 ** channels)`, 0 or more; each row has length 1.
     """
-    parts = [pool(to_float(images[part])) for part in chunks(images, 3)]
-    return np.concatenate(parts).reshape(len(images), -1)
+    parts = [_amounts(to_float(images[part])) for part in chunks(images, 2 * images.shape[3])]
+    amounts = np.concatenate(parts)
+    features: Floats = np.sqrt(amounts / amounts.sum(axis=1, keepdims=True)).astype(np.float32)
+    return features
 
 
-def num_colour_features(height: int, width: int, channels: int) -> int:
+def num_colour_features(height: int, width: int, channels: int) -> int:  # noqa: ARG001 # as of edges
     """Length of the vectors that `colour_features` makes of images of a size."""
-    rows, columns = grid_shape(height, width)
-    return rows * columns * channels
+    return int(LEVELS**channels)
 
 
-def sum_colour_cells(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """Values of features, summed over what belongs to each cell.
+def sum_colour_cells(differences: NDArray[np.float64], images: Floats) -> NDArray[np.float64]:
+    """Where the colours are that an image has too much of.
 
     Args:
-        values: float64 `(num_images, num_features)`, one for each of `colour_features`.
-        height: Rows of an image, in pixels.
-        width: Columns of an image, in pixels.
+        differences: float64 `(num_images, num_features)`: `colour_features` above the usual ones.
+        images: float32 in [0, 1], `(num_images, height, width, channels)`.
 
     Returns:
-        float64 `(num_images, rows, columns)`.
+        float64 `(num_images, rows, columns)`: the squares of the positive differences, each spread
+        over the pixels of that colour.
     """
-    rows, columns = grid_shape(height, width)
-    total: NDArray[np.float64] = values.reshape(len(values), rows, columns, -1).sum(axis=3)
-    return total
+    amounts = _amounts(images)
+    squares = np.square(np.maximum(differences, 0)) / np.maximum(amounts, 1)
+    planes = np.zeros(images.shape[:3])
+    for index, weight in _corners(images):
+        planes += (np.take_along_axis(squares, index, 1) * weight).reshape(planes.shape)
+    area = cell_side(*images.shape[1:3]) ** 2
+    return area * pool(planes.astype(np.float32)[..., np.newaxis])[..., 0].astype(np.float64)
+
+
+def _amounts(images: Floats) -> NDArray[np.float64]:
+    """Pixels of each colour, `(num_images, num_features)`."""
+    shape = (len(images), LEVELS ** images.shape[3])
+    first = np.arange(len(images))[:, np.newaxis] * shape[1]
+    amounts = np.zeros(shape[0] * shape[1])
+    for index, weight in _corners(images):
+        amounts += np.bincount((first + index).ravel(), weight.ravel(), len(amounts))
+    return amounts.reshape(shape)
+
+
+def _corners(images: Floats) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+    """The colours around each pixel's own, and how much it counts for them."""
+    channels = images.shape[3]
+    scaled = images.reshape(len(images), -1, channels) * np.float32(LEVELS - 1)
+    low = np.minimum(scaled.astype(np.int64), LEVELS - 2)
+    share = scaled - low.astype(np.float32)
+    places = LEVELS ** np.arange(channels)
+    for corner in itertools.product((False, True), repeat=channels):
+        yield (low + corner) @ places, np.where(corner, share, 1 - share).prod(axis=2)

@@ -47,18 +47,18 @@ def num_edge_features(height: int, width: int, channels: int) -> int:  # noqa: A
     return rows * columns * (DIRECTIONS + DIRECTIONS // 2)
 
 
-def sum_edge_cells(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """Values of features, summed over what belongs to each cell.
+def sum_edge_cells(differences: NDArray[np.float64], images: Floats) -> NDArray[np.float64]:
+    """Squares of differences, summed over what belongs to each cell.
 
     Args:
-        values: float64 `(num_images, num_features)`, one for each of `edge_features`.
-        height: Rows of an image, in pixels.
-        width: Columns of an image, in pixels.
+        differences: float64 `(num_images, num_features)`, one for each of `edge_features`.
+        images: `(num_images, height, width, channels)`.
 
     Returns:
         float64 `(num_images, rows, columns)`.
     """
-    rows, columns = grid_shape(height, width)
+    values = np.square(differences)
+    rows, columns = grid_shape(*images.shape[1:3])
     apart = rows * columns * DIRECTIONS
     parts = [
         part.reshape(len(values), rows, columns, -1).sum(axis=3)

@@ -39,7 +39,7 @@ HEATS = {EDGES: "heat of edges", COLOURS: "heat of colours"}
 SCORES: dict[str, tuple[str, ...]] = {
     "neighbours": ("neighbours",),
     "neighbours and peaks": ("neighbours", "peak"),
-    "neighbours and colours": ("neighbours", "peak", "colours", "peak of colours"),
+    "neighbours and colours": ("neighbours", "peak", "colours"),
     "edges": ("edges",),
     "restoration": ("restoration",),
     "reconstruction": ("reconstruction",),
@@ -163,8 +163,8 @@ class _Seen:
     @cached_property
     def heat(self) -> Deviations:
         _, indices, weights = self.found
-        squares = np.square(self.features - self.neighbours.points(indices, weights))
-        return smooth_cells(SPACES[self.space].sum_cells(squares, *self.images.shape[1:3]))
+        differences = self.features - self.neighbours.points(indices, weights)
+        return smooth_cells(SPACES[self.space].sum_cells(differences, self.images))
 
 
 def _edges(view: _View) -> Deviations:
@@ -196,7 +196,6 @@ MEASURES: "dict[str, Callable[[_View], NDArray[Any]]]" = {
     "neighbours": _logarithm(lambda view: view.edges.found[0]),
     "peak": _logarithm(lambda view: view.edges.heat.max(axis=(1, 2))),
     "colours": _logarithm(lambda view: view.colours.found[0]),
-    "peak of colours": _logarithm(lambda view: view.colours.heat.max(axis=(1, 2))),
     "edges": _logarithm(_edges),
     "restoration": _logarithm(lambda view: squared_errors(view.images, view.restored)),
     "reconstruction": _logarithm(lambda view: squared_errors(view.images, view.rebuilt)),

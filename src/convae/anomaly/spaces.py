@@ -21,13 +21,14 @@ class Space:
         features: Takes images, `(num_images, height, width, channels)`, uint8 or float32 in [0, 1];
             gives float32 `(num_images, num_features)`.
         num_features: Takes height, width and channels; gives the length of the vectors.
-        sum_cells: Takes float64 `(num_images, num_features)`, height and width; gives the sums over
-            what belongs to each cell, float64 `(num_images, rows, columns)`.
+        sum_cells: Takes how far vectors are from usual ones, float64 `(num_images, num_features)`,
+            and the images as float32; gives the squares of it by the cell that they belong to,
+            float64 `(num_images, rows, columns)`.
     """
 
     features: Callable[[NDArray[Any]], NDArray[np.float32]]
     num_features: Callable[[int, int, int], int]
-    sum_cells: Callable[[NDArray[np.float64], int, int], NDArray[np.float64]]
+    sum_cells: Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float64]]
 
 
 SPACES = {
