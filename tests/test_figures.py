@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convae.figures import comparison, gallery, loss_curve
+from convae.figures import comparison, gallery, loss_curve, overlay
 
 HISTORY = [
     {"epoch": 1, "loss": 0.2, "val_loss": None, "learning_rate": 1e-3, "elapsed_s": 1.0},
@@ -147,3 +147,21 @@ def test_other_losses_give_another_curve_and_validation_a_second_one():
 def test_a_single_epoch_and_the_history_of_a_model_file_have_a_curve():
     assert loss_curve(HISTORY[:1]).startswith(b"\x89PNG")
     assert loss_curve([{**HISTORY[0], "elapsed_s": None}]) == loss_curve(HISTORY[:1])
+
+
+def test_an_overlay_is_redder_where_there_is_more_heat_and_hides_nothing():
+    original = np.full((40, 40, 1), 100, np.uint8)
+    original[:, 20:] = 200
+    heat = np.zeros((40, 40), np.float32)
+    heat[10:20], heat[20:30], heat[30:] = 1.01, 2, 1000
+    picture = overlay(original, heat, original)
+    assert picture.dtype == np.uint8
+    tile_height, tile_width = picture.shape[0], (picture.shape[1] - 8) // 3
+    middle = picture[:, (picture.shape[1] - tile_width) // 2 :][:, :tile_width].astype(int)
+    rows = [tile_height * (5 + 10 * part) // 40 for part in range(4)]
+    dark, light = ([middle[row, tile_width * part // 4] for row in rows] for part in (1, 3))
+    redness = [red - blue for red, _, blue in dark]
+    assert redness[0] == 0
+    assert redness == sorted(redness)
+    assert len(set(redness)) == 4
+    assert all((bright[1:] - dull[1:] > 25).all() for bright, dull in zip(light, dark, strict=True))

@@ -24,7 +24,9 @@ _GAP = 4
 _CAPTION = 14
 _NARROWEST_CELL = 76  # holds "MSE 0.12345"
 _PAPER, _INK = 255, 40
-_RED, _FAINTEST = (230, 0, 30), 0.5
+_RED = (230, 0, 30)
+# Of red over a picture, where the heat is 1, and at most; what is marked must be seen all the same.
+_FAINTEST, _STRONGEST, _BY_DOUBLING = 0.3, 0.7, 0.2
 
 
 def comparison(originals: Uint8, reconstructions: Uint8) -> Uint8:
@@ -94,12 +96,13 @@ def overlay(original: Uint8, heat: NDArray[np.float32], restored: Uint8) -> Uint
         restored: uint8, as `original`.
 
     Returns:
-        uint8 `(height, width, 3)`, enlarged or reduced as in `gallery`. Red is full where the heat
-        is twice the threshold. Alpha is composited on white.
+        uint8 `(height, width, 3)`, enlarged or reduced as in `gallery`. Red is strongest where the
+        heat is 4 or more, and never hides the picture. Alpha is composited on white.
     """
     tile_height, tile_width, filter_ = _tile(*original.shape[:2])
     plain = fit_channels(original, 3)
-    share = np.where(heat > 0, np.clip(heat / 2, _FAINTEST, 1), 0)[..., np.newaxis]
+    strength = _FAINTEST + _BY_DOUBLING * np.log2(np.maximum(heat, 1))
+    share = np.where(heat > 0, np.minimum(strength, _STRONGEST), 0)[..., np.newaxis]
     marked = np.rint(plain * (1 - share) + np.array(_RED) * share).astype(np.uint8)
     sheet = Image.new("RGB", (3 * tile_width + 2 * _GAP, tile_height), (_PAPER,) * 3)
     for column, tile in enumerate((plain, marked, fit_channels(restored, 3))):
