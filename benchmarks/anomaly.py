@@ -18,7 +18,6 @@ With `--rows FILE` each row is kept in that file too, and none that is there is 
 `--task NAME` as well, only those rows are measured.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from peers.programs import PYOD, Program, peer_python
-from results import keep_rows, kept_rows, print_table, write_result
+from results import keep_rows, kept_rows, publish, row_options
 from scipy.ndimage import gaussian_filter
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
@@ -214,17 +213,11 @@ def summarize(rows: list[Row]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print and, unless quick or partial, write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
-    parser.add_argument("--rows", type=Path, help="keep rows here; measure none anew")
-    parser.add_argument("--task", choices=[ONE_CLASS, LEFT_OUT], help="only this; needs --rows")
-    given = parser.parse_args()
-    if given.task and not given.rows:
-        parser.error("--task needs --rows")
+    given = row_options(__doc__, "--task", choices=[ONE_CLASS, LEFT_OUT])
     train, train_labels, test, test_labels = read_mnist(QUICK_IMAGES if given.quick else None)
     rows = kept_rows(given.rows)
     done = {(row["task"], row["method"], row["digit"], row["seed"]) for row in rows}
-    for task in [given.task] if given.task else [ONE_CLASS, LEFT_OUT]:
+    for task in [given.part] if given.part else [ONE_CLASS, LEFT_OUT]:
         for seed in SEEDS[:1] if given.quick else SEEDS:
             for digit in (3, 8) if given.quick else range(10):
                 for name, (_, seeded, _) in METHODS.items():
@@ -238,13 +231,9 @@ def main() -> None:
                     keep_rows(given.rows, [row])
                     rows.append(row)
                     print(row, flush=True)
-    if given.task:
+    if given.part:
         return
-    print_table(rows)
-    headline = summarize(rows)
-    print_table([headline])
-    if not given.quick:
-        write_result("anomaly", headline, rows, SEEDS)
+    publish("anomaly", summarize(rows), rows, SEEDS, quick=given.quick)
 
 
 if __name__ == "__main__":

@@ -20,15 +20,13 @@ With `--rows FILE` each row is kept in that file too, and none that is there is 
 `--digits` as well, only theirs are measured, so that two processes can share the work.
 """
 
-import argparse
 import statistics
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from anomaly import QUICK_IMAGES, read_mnist
 from numpy.typing import NDArray
-from results import keep_rows, kept_rows, print_table, write_result
+from results import keep_rows, kept_rows, publish, row_options
 from sklearn.metrics import roc_auc_score
 
 from convae import AnomalyDetector, ConvAutoencoder
@@ -107,18 +105,12 @@ def summarize(rows: list[Row]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print and, unless quick or partial, write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
-    parser.add_argument("--rows", type=Path, help="keep rows here; measure none anew")
-    parser.add_argument("--digits", type=int, nargs="+", help="only these; needs --rows")
-    given = parser.parse_args()
-    if given.digits and not given.rows:
-        parser.error("--digits needs --rows")
+    given = row_options(__doc__, "--digits", type=int, nargs="+", metavar="DIGIT")
     train, train_labels, test, test_labels = read_mnist(QUICK_IMAGES if given.quick else None)
     rows = kept_rows(given.rows)
     done = {(row["digit"], row["seed"], row["dirt"]) for row in rows}
     for seed in SEEDS[:1] if given.quick else SEEDS:
-        for digit in given.digits or ((3, 8) if given.quick else range(10)):
+        for digit in given.part or ((3, 8) if given.quick else range(10)):
             normal, others = train[train_labels == digit], train[train_labels != digit]
             for share in DIRT:
                 if (digit, seed, share) in done:
@@ -128,13 +120,9 @@ def main() -> None:
                 keep_rows(given.rows, [row])
                 rows.append(row)
                 print(row, flush=True)
-    if given.digits:
+    if given.part:
         return
-    print_table(rows)
-    headline = summarize(rows)
-    print_table([headline])
-    if not given.quick:
-        write_result("calibration", headline, rows, SEEDS)
+    publish("calibration", summarize(rows), rows, SEEDS, quick=given.quick)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,14 @@ benchmark that was stopped goes on. With `--training NAME` as well, only those r
 that two processes can share the work; a last run without it writes the result.
 """
 
-import argparse
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from reference import LATENT_DIM, mnist_parts, pca_test_mse
-from results import keep_rows, kept_rows, print_table, write_result
+from results import keep_rows, kept_rows, print_table, publish, row_options
 
 from convae import ConvAutoencoder
 from convae.images import to_float
@@ -98,19 +96,13 @@ def summarize(rows: list[Row]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print and, unless quick or partial, write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
-    parser.add_argument("--rows", type=Path, help="keep rows here; measure none anew")
-    parser.add_argument("--training", choices=list(TRAININGS), help="only this; needs --rows")
-    given = parser.parse_args()
-    if given.training and not given.rows:
-        parser.error("--training needs --rows")
+    given = row_options(__doc__, "--training", choices=list(TRAININGS))
     train, test = mnist_parts()
     if given.quick:
         train, test = train[:6000], test[:1000]
     rows = kept_rows(given.rows)
     done = {(row["method"], row["seed"]) for row in rows}
-    for name in [given.training] if given.training else TRAININGS:
+    for name in [given.part] if given.part else TRAININGS:
         for seed in SEEDS[:1] if given.quick else SEEDS:
             if (refined(name), seed) in done:
                 continue
@@ -118,14 +110,12 @@ def main() -> None:
             rows += new
             print_table(new)
             keep_rows(given.rows, new)
-    if given.training:
+    if given.part:
         return
     pca_mse = pca_test_mse(to_float(train), to_float(test))
     parameters = (LATENT_DIM + 1) * train[0].size
     rows.append(a_row(f"PCA-{LATENT_DIM}", 0, parameters, 0, 0.0, pca_mse))
-    print_table(rows)
-    if not given.quick:
-        write_result("quality", summarize(rows), rows, SEEDS)
+    publish("quality", summarize(rows), rows, SEEDS, quick=given.quick)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Write a benchmark's result as one JSON file; measuring is each benchmark's own business."""
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -62,6 +63,39 @@ def keep_rows(path: Path | None, rows: Sequence[Mapping[str, object]]) -> None:
     if path is not None:
         with path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def row_options(description: str | None, part: str, **option: Any) -> argparse.Namespace:  # noqa: ANN401 # argparse's
+    """The options of a benchmark that keeps its rows: `--quick`, `--rows`, and one for a part.
+
+    Args:
+        description: What `--help` says.
+        part: The option that measures a part of the rows only, as `--task`; it needs `--rows`.
+        **option: What else argparse is told of it.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
+    parser.add_argument("--rows", type=Path, help="keep rows here; measure none anew")
+    parser.add_argument(part, dest="part", help="only this; needs --rows", **option)
+    given = parser.parse_args()
+    if given.part and not given.rows:
+        parser.error(f"{part} needs --rows")
+    return given
+
+
+def publish(
+    name: str,
+    headline: Mapping[str, float],
+    rows: Sequence[Mapping[str, object]],
+    seeds: Sequence[int],
+    *,
+    quick: bool,
+) -> None:
+    """Print all rows and the headline and, unless quick, write the result."""
+    print_table(rows)
+    print_table([headline])
+    if not quick:
+        write_result(name, headline, rows, seeds)
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:

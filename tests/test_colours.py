@@ -11,7 +11,7 @@ def test_features_are_shares_of_colours(random_images, shape):
     images = random_images(*shape)
     features = colour_features(images)
     assert features.dtype == np.float32
-    assert features.shape == (shape[0], num_colour_features(*shape[1:]))
+    assert features.shape == (shape[0], num_colour_features(shape[1:]))
     assert features.min() >= 0
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(features, colour_features(to_float(images)))

@@ -10,14 +10,14 @@ from convae.images import to_float
 def test_an_image_is_a_vector_of_unit_length(random_images, shape):
     features = edge_features(to_float(random_images(*shape)))
     assert features.dtype == np.float32
-    assert features.shape == (shape[0], num_edge_features(*shape[1:]))
+    assert features.shape == (shape[0], num_edge_features(shape[1:]))
     assert features.min() >= 0
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("side", [8, 28, 33, 512, 4000])
 def test_larger_images_have_larger_cells_not_longer_vectors(side):
-    assert num_edge_features(side, side, 3) <= MOST_CELLS**2 * 12
+    assert num_edge_features((side, side, 3)) <= MOST_CELLS**2 * 12
     assert cell_side(side, side // 2) == cell_side(side // 2, side)
 
 

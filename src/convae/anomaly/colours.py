@@ -34,9 +34,9 @@ def colour_features(images: NDArray[Any]) -> Floats:
     return features
 
 
-def num_colour_features(height: int, width: int, channels: int) -> int:  # noqa: ARG001 # as of edges
-    """Length of the vectors that `colour_features` makes of images of a size."""
-    return int(LEVELS**channels)
+def num_colour_features(image_shape: tuple[int, int, int]) -> int:
+    """Length of the vectors that `colour_features` makes of images of a height, width and depth."""
+    return int(LEVELS ** image_shape[2])
 
 
 def sum_colour_cells(differences: NDArray[np.float64], images: Floats) -> NDArray[np.float64]:

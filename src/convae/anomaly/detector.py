@@ -14,7 +14,14 @@ from convae.anomaly.calibration import Calibration, check_most_anomalies, check_
 from convae.anomaly.choice import FEWEST_IMAGES as FEWEST_CHOOSING
 from convae.anomaly.choice import MOST_IMAGES, choose_score
 from convae.anomaly.heat import to_pixels
-from convae.anomaly.scores import HEATS, RESTORED, SCORES, AnomalyScores, spaces_of
+from convae.anomaly.scores import (
+    HEATS,
+    LEAST_DEVIATION,
+    RESTORED,
+    SCORES,
+    AnomalyScores,
+    spaces_of,
+)
 from convae.anomaly.spaces import SPACES, spaces_for
 from convae.anomaly.stored import JOB, from_job, to_job
 from convae.anomaly.suspects import suspicion
@@ -43,15 +50,15 @@ SET_ASIDE = 2.0
 OWN_SHARE = 0.8
 # Where there is no heat at all.
 LEAST_HEAT = 1e-6
-# Below any suspicion that is not rounding.
-TINY = 1e-12
 
 
 def _most_suspicious(images: NDArray[Any], seed: int) -> NDArray[np.intp]:
     """Indices of images, the one least like the others first."""
     most = np.full(len(images), -np.inf)
     for space in spaces_for(images.shape[3]):
-        logarithms = np.log(np.maximum(suspicion(SPACES[space].features(images), seed), TINY))
+        logarithms = np.log(
+            np.maximum(suspicion(SPACES[space].features(images), seed), LEAST_DEVIATION)
+        )
         spread = float(logarithms.std()) or 1.0
         most = np.maximum(most, (logarithms - logarithms.mean()) / spread)
     return np.argsort(-most, kind="stable")
@@ -281,9 +288,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ParameterError: The rate is smaller than the calibration images can support.
         """
         rate = self.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
-        offset = self.calibration_.threshold(rate)
-        measured = self._measure(X, *self._parts(), *self._heats())
-        return self._heat_maps(measured, self.choice_.combine(measured) < offset)
+        return self._judge(X, rate)[1]
 
     def judge(self, X: ArrayLike) -> tuple[Floats, NDArray[np.float32]]:
         """Scores and heat maps together, in about the time of one of them.
@@ -298,10 +303,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             ImageError: X breaks the image contract or is not of the size fitted on.
             ParameterError: The rate is smaller than the calibration images can support.
         """
-        offset = self.offset_
-        measured = self._measure(X, *self._parts(), *self._heats())
-        scores = self.choice_.combine(measured)
-        return scores, self._heat_maps(measured, scores < offset)
+        return self._judge(X, self.false_alarm_rate)
 
     def restore(self, X: ArrayLike) -> NDArray[np.float32]:
         """The normal images that come nearest: what a flagged one might have been.
@@ -367,6 +369,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     def _measure(self, X: ArrayLike, *names: str) -> dict[str, NDArray[Any]]:
         check_is_fitted(self, "autoencoder_")
         return self._scores.measure(self.autoencoder_.checked(X), names)
+
+    def _judge(self, X: ArrayLike, rate: float) -> tuple[Floats, NDArray[np.float32]]:
+        check_is_fitted(self, "autoencoder_")
+        offset = self.calibration_.threshold(rate)
+        measured = self._measure(X, *self._parts(), *self._heats())
+        scores = self.choice_.combine(measured)
+        return scores, self._heat_maps(measured, scores < offset)
 
     def _heat_maps(
         self, measured: dict[str, NDArray[Any]], flagged: NDArray[np.bool_]

@@ -41,9 +41,9 @@ def edge_features(images: NDArray[Any]) -> Floats:
     return np.concatenate(parts)
 
 
-def num_edge_features(height: int, width: int, channels: int) -> int:  # noqa: ARG001 # as of colours
-    """Length of the vectors that `edge_features` makes of images of a size."""
-    rows, columns = grid_shape(height, width)
+def num_edge_features(image_shape: tuple[int, int, int]) -> int:
+    """Length of the vectors that `edge_features` makes of images of a height, width and depth."""
+    rows, columns = grid_shape(*image_shape[:2])
     return rows * columns * (DIRECTIONS + DIRECTIONS // 2)
 
 

@@ -20,14 +20,14 @@ class Space:
     Args:
         features: Takes images, `(num_images, height, width, channels)`, uint8 or float32 in [0, 1];
             gives float32 `(num_images, num_features)`.
-        num_features: Takes height, width and channels; gives the length of the vectors.
+        num_features: Takes the height, width and depth of an image; gives a vector's length.
         sum_cells: Takes how far vectors are from usual ones, float64 `(num_images, num_features)`,
             and the images as float32; gives the squares of it by the cell that they belong to,
             float64 `(num_images, rows, columns)`.
     """
 
     features: Callable[[NDArray[Any]], NDArray[np.float32]]
-    num_features: Callable[[int, int, int], int]
+    num_features: Callable[[tuple[int, int, int]], int]
     sum_cells: Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float64]]
 
 

@@ -93,7 +93,7 @@ def _scores(
         "latent_precision": ((latent_dim, latent_dim), np.float64),
     }
     for space in spaces:
-        num_features = SPACES[space].num_features(*autoencoder.architecture_.image_shape)
+        num_features = SPACES[space].num_features(autoencoder.architecture_.image_shape)
         num_components = len(tables[f"{space}_components"][..., :0])
         shapes[f"{space}_mean"] = ((num_features,), np.float32)
         shapes[f"{space}_components"] = ((num_components, num_features), np.float32)
