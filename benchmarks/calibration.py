@@ -75,9 +75,9 @@ def measure(
     judged = {"kept": detector.score_samples(normal[kept]), "test": scores[~abnormal]}
     for name, values in judged.items():
         row[f"{name}_images"] = len(values)
+        p_values = detector.calibration_.p_values(values)
         for rate in RATES:
-            flagged = values < detector.calibration_.threshold(rate)
-            row[f"{name}_flagged_at_{rate:g}"] = int(flagged.sum())
+            row[f"{name}_flagged_at_{rate:g}"] = int((p_values <= rate).sum())
     return row
 
 
