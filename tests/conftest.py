@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convae import AnomalyDetector, ConvAutoencoder
+from convae import AnomalyDetector, ConvAutoencoder, ImageCodec
 from convae.cli import main
 from convae.datasets import load_dataset
 
@@ -73,6 +73,23 @@ def detector_path(detector, tmp_path_factory):
     """The model file of `detector`."""
     path = tmp_path_factory.mktemp("detector") / "model.safetensors"
     detector.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def codec(fitted, digits):
+    """A codec that learned from the digits in 150 steps; tests must not change it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convae.codec.FEWEST_STEPS", 150)
+        patch.setattr("convae.codec.MOST_STEPS", 150)
+        return ImageCodec(fitted).fit(digits)
+
+
+@pytest.fixture(scope="session")
+def codec_path(codec, tmp_path_factory):
+    """The model file of `codec`."""
+    path = tmp_path_factory.mktemp("codec") / "model.safetensors"
+    codec.save(path)
     return path
 
 

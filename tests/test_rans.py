@@ -24,9 +24,21 @@ def random_bounds(random, num_symbols, num_values, spread=1.0):
 
 
 def places(bounds, symbols):
+    """Starts and frequencies of one stream's symbols."""
     rows = np.arange(len(symbols))
     starts = bounds[rows, symbols]
-    return starts, bounds[rows, symbols + 1] - starts
+    return starts[np.newaxis], (bounds[rows, symbols + 1] - starts)[np.newaxis]
+
+
+def encode_one(groups, num_lanes):
+    (data,) = encode(groups, num_lanes)
+    return data
+
+
+def decode_one(decoder, bounds):
+    """The symbols of one stream; `bounds` has a row for each."""
+    (symbols,) = decoder.decode(bounds.T[:, np.newaxis].astype(np.int32))
+    return symbols
 
 
 def make(seed, sizes, num_values, spread=1.0):
@@ -49,61 +61,84 @@ def test_what_is_encoded_is_decoded_and_is_not_longer_than_stated(
     seed, sizes, num_values, num_lanes, spread
 ):
     all_bounds, symbols, groups = make(seed, sizes, num_values, spread)
-    data = encode(groups, num_lanes)
-    decoder = Decoder(data, num_lanes)
+    data = encode_one(groups, num_lanes)
+    decoder = Decoder([data], num_lanes)
     for bounds, expected in zip(all_bounds, symbols, strict=True):
-        np.testing.assert_array_equal(decoder.decode(bounds), expected)
+        np.testing.assert_array_equal(decode_one(decoder, bounds), expected)
     decoder.finish()
     bits = sum(float(np.log2(TOTAL / frequencies).sum()) for _, frequencies in groups)
     most_bits = bits + 48 * num_lanes + sum(sizes) / 16_000
     assert len(data) <= 2 * math.ceil(most_bits / 16)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.integers(0, 50), max_size=5),
+    num_streams=st.integers(1, 5),
+    num_lanes=st.integers(1, 20),
+)
+def test_streams_side_by_side_are_those_that_each_makes_alone(seed, sizes, num_streams, num_lanes):
+    made = [make(seed + number, sizes, 16, 2.0) for number in range(num_streams)]
+    together = [
+        tuple(np.concatenate(parts) for parts in zip(*groups, strict=True))
+        for groups in zip(*(groups for _, _, groups in made), strict=True)
+    ]
+    streams = encode(together, num_lanes, num_streams)
+    assert streams == [encode_one(groups, num_lanes) for _, _, groups in made]
+    decoder = Decoder(streams, num_lanes)
+    for index in range(len(sizes)):
+        bounds = np.stack([all_bounds[index].T for all_bounds, _, _ in made], axis=1)
+        expected = np.stack([symbols[index] for _, symbols, _ in made])
+        np.testing.assert_array_equal(decoder.decode(bounds.astype(np.int32)), expected)
+    decoder.finish()
+
+
 def test_many_symbols_take_hardly_more_than_their_information():
     all_bounds, symbols, groups = make(0, [200_000], 16, 2.0)
-    data = encode(groups, 64)
+    data = encode_one(groups, 64)
     bits = float(np.log2(TOTAL / groups[0][1]).sum())
     assert bits < 8 * len(data) < bits + 48 * 64 + 16
-    np.testing.assert_array_equal(Decoder(data, 64).decode(all_bounds[0]), symbols[0])
+    np.testing.assert_array_equal(decode_one(Decoder([data], 64), all_bounds[0]), symbols[0])
 
 
 def test_the_bytes_are_always_these():
     bounds = np.array([[0, 1, 40_000, TOTAL]] * 5)
-    data = encode([places(bounds, np.array([0, 1, 2, 2, 1]))], 2)
+    data = encode_one([places(bounds, np.array([0, 1, 2, 2, 1]))], 2)
     assert data.hex() == GOLDEN
 
 
 def test_a_certain_symbol_costs_nothing():
     bounds = np.tile(np.array([0, TOTAL]), (10_000, 1))
-    assert len(encode([places(bounds, np.zeros(10_000, np.int64))], 3)) == 18
+    assert len(encode_one([places(bounds, np.zeros(10_000, np.int64))], 3)) == 18
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40])
 def test_bytes_that_end_too_soon_are_refused(cut):
     all_bounds, _, groups = make(1, [300], 16)
-    data = encode(groups, 4)[:-cut]
+    data = encode_one(groups, 4)[:-cut]
     with pytest.raises(ParameterError, match="must be what the encoder wrote; received"):
-        Decoder(data, 4).decode(all_bounds[0])
+        decode_one(Decoder([data], 4), all_bounds[0])
 
 
 def test_other_damage_is_refused_at_the_end_or_before():
     all_bounds, _, groups = make(1, [300], 16)
-    data = encode(groups, 4)
-    decoder = Decoder(data + b"\0\0", 4)
-    decoder.decode(all_bounds[0])
+    data = encode_one(groups, 4)
+    decoder = Decoder([data + b"\0\0"], 4)
+    decode_one(decoder, all_bounds[0])
     with pytest.raises(ParameterError, match="received bytes after the last symbol"):
         decoder.finish()
     with pytest.raises(ParameterError, match="too few for 4 lanes"):
-        Decoder(data[:22], 4)
+        Decoder([data[:22]], 4)
     with pytest.raises(ParameterError, match="a state that encoding never ends with"):
-        Decoder(bytes(24), 4)
+        Decoder([bytes(24)], 4)
     noticed = 0
     for place in range(len(data)):
         changed = bytearray(data)
         changed[place] ^= 0x10
         try:
-            decoder = Decoder(bytes(changed), 4)
-            decoder.decode(all_bounds[0])
+            decoder = Decoder([bytes(changed)], 4)
+            decode_one(decoder, all_bounds[0])
             decoder.finish()
         except ParameterError:
             noticed += 1
@@ -116,9 +151,9 @@ def test_other_damage_is_refused_at_the_end_or_before():
 )
 def test_what_is_no_distribution_is_refused(start, frequency, text):
     with pytest.raises(ParameterError, match=text):
-        encode([(np.array([start]), np.array([frequency]))], 1)
-    with pytest.raises(ParameterError, match=r"received \(2,\) and \(1,\)"):
-        encode([(np.array([0, 1]), np.array([1]))], 1)
+        encode([(np.array([[start]]), np.array([[frequency]]))], 1)
+    with pytest.raises(ParameterError, match=r"received \(1, 2\) and \(1, 1\)"):
+        encode([(np.array([[0, 1]]), np.array([[1]]))], 1)
 
 
 @pytest.mark.parametrize("num_lanes", [0, MOST_LANES + 1])
@@ -126,4 +161,4 @@ def test_a_number_of_lanes_outside_its_range_is_refused(num_lanes):
     with pytest.raises(ParameterError, match="num_lanes must be from 1 to 65,536"):
         encode([], num_lanes)
     with pytest.raises(ParameterError, match="num_lanes must be from 1 to 65,536"):
-        Decoder(b"", num_lanes)
+        Decoder([b""], num_lanes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from convae.anomaly import AnomalyDetector
+    from convae.codec import ImageCodec
     from convae.datasets import Dataset, load_dataset
     from convae.errors import ConvaeError
     from convae.estimator import ConvAutoencoder
@@ -19,6 +20,7 @@ __all__ = [
     "ConvAutoencoder",
     "ConvaeError",
     "Dataset",
+    "ImageCodec",
     "__version__",
     "load_dataset",
     "read_images",
@@ -29,6 +31,7 @@ _HOMES = {
     "ConvAutoencoder": "convae.estimator",
     "ConvaeError": "convae.errors",
     "Dataset": "convae.datasets",
+    "ImageCodec": "convae.codec",
     "load_dataset": "convae.datasets",
     "read_images": "convae.images",
 }

@@ -17,6 +17,7 @@ import click
 import convae
 from convae.console import INTERRUPTED
 from convae.errors import ConvaeError
+from convae.verbs.compress import compress, decompress
 from convae.verbs.detect import detect
 from convae.verbs.info import info
 from convae.verbs.reconstruct import embed, reconstruct
@@ -57,7 +58,7 @@ def commands() -> None:
     """One small convolutional autoencoder, trained from a plain set of images, in one safe file."""
 
 
-for verb in (demo, train, reconstruct, embed, detect, info):
+for verb in (demo, train, reconstruct, embed, compress, decompress, detect, info):
     commands.add_command(verb)
 
 

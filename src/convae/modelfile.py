@@ -6,9 +6,9 @@ It builds no network and loads no Keras; how the bytes are kept safe is `convae.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from reprlib import repr as quote  # bounded: a hostile section may have a million characters
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,10 @@ class ModelContents:
         _check_shapes(self.architecture, self.weights)
         _check_numbers(self.weights)
         _check_jobs({name: job.settings for name, job in self.jobs.items()})
+
+    def with_job(self, name: str, job: FittedJob) -> Self:
+        """The same with what one more job fitted, or in place of what it had fitted before."""
+        return replace(self, jobs={**self.jobs, name: job})
 
 
 def write_model(path: str | os.PathLike[str], contents: ModelContents) -> None:

@@ -1,6 +1,5 @@
 """`AnomalyDetector`: a scikit-learn outlier detector around one autoencoder, kept in its file."""
 
-import dataclasses
 import math
 import os
 from typing import TYPE_CHECKING, Any, Self
@@ -28,7 +27,7 @@ from convae.anomaly.suspects import suspicion
 from convae.errors import ModelFileError, ParameterError
 from convae.estimator import ConvAutoencoder
 from convae.images import as_images
-from convae.modelfile import FittedJob, read_model, write_model
+from convae.modelfile import FittedJob, ModelContents, read_model, write_model
 from convae.nn.config import fraction
 from convae.split import held_out_indices
 
@@ -325,10 +324,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             OutputError: The file cannot be written.
         """
+        write_model(path, self.to_contents())
+
+    def to_contents(self) -> ModelContents:
+        """What `save` writes."""
         check_is_fitted(self, "autoencoder_")
-        contents = self.autoencoder_.to_contents()
-        jobs = {**contents.jobs, JOB: self._job()}
-        write_model(path, dataclasses.replace(contents, jobs=jobs))
+        return self.autoencoder_.to_contents().with_job(JOB, self._job())
 
     def tables(self) -> dict[str, NDArray[Any]]:
         """The arrays that the file keeps beside the autoencoder's weights, by name."""

@@ -40,104 +40,125 @@ _WORDS_A_STATE = 3
 MOST_LANES = 1 << 16
 
 
-def encode(groups: Sequence[tuple[Integers, Integers]], num_lanes: int) -> bytes:
-    """Code symbols, each given by its place in its own distribution.
+def encode(
+    groups: Sequence[tuple[Integers, Integers]], num_lanes: int, num_streams: int = 1
+) -> list[bytes]:
+    """Code symbols, each given by its place in its own distribution; several streams side by side.
 
     Args:
         groups: For each group of symbols, in the order of decoding: their starts, int64
-            `(num_symbols,)`, and their frequencies, int64 of the same shape. A start is the sum of
-            the frequencies of the smaller symbols; no frequency is below 1, no start below 0, and
-            no sum of the two above 65,536.
-        num_lanes: From 1 to 65,536. Each costs 6 bytes; many are fast.
+            `(num_streams, num_symbols)`, and their frequencies, int64 of the same shape. A start
+            is the sum of the frequencies of the smaller symbols; no frequency is below 1, no start
+            below 0, and no sum of the two above 65,536.
+        num_lanes: Of a stream, from 1 to 65,536. Each costs 6 bytes; many are fast.
+        num_streams: How many streams, which have nothing to do with each other.
 
     Returns:
-        The bytes: the last states of the lanes, then the words that decoding takes in.
+        The bytes of each stream: the last states of the lanes, then the words that decoding takes
+        in.
 
     Raises:
         ParameterError: A frequency, a start or the number of lanes is outside its range.
     """
     _check_lanes(num_lanes)
-    states = np.full(num_lanes, _LOWEST, np.uint64)
-    words: list[NDArray[np.uint64]] = []
+    states = np.full((num_streams, num_lanes), _LOWEST, np.uint64)
+    given: list[tuple[NDArray[np.intp], NDArray[np.uint64]]] = []
     for starts, frequencies in reversed(groups):
         _check_places(starts, frequencies)
-        for first in reversed(range(0, len(starts), num_lanes)):
+        for first in reversed(range(0, starts.shape[1], num_lanes)):
             part = slice(first, first + num_lanes)
-            frequency = frequencies[part].astype(np.uint64)
-            start = starts[part].astype(np.uint64)
-            active = states[: len(frequency)]
+            frequency = frequencies[:, part].astype(np.uint64)
+            active = states[:, : frequency.shape[1]]
             full = active >= frequency << np.uint64(_LOWEST_BITS)
-            words.append((active[full] & _WORD)[::-1])
+            given.append((full.nonzero()[0], active[full] & _WORD))
             active[full] >>= np.uint64(_WORD_BITS)
             quotient = active // frequency
-            active[:] = (quotient << np.uint64(PRECISION)) + (active - quotient * frequency) + start
+            active[...] = (
+                (quotient << np.uint64(PRECISION))
+                + (active - quotient * frequency)
+                + starts[:, part].astype(np.uint64)
+            )
     shifts = np.arange(_WORDS_A_STATE, dtype=np.uint64) * np.uint64(_WORD_BITS)
-    parts = [((states[:, np.newaxis] >> shifts) & _WORD).ravel()]
-    if words:
-        parts.append(np.concatenate(words)[::-1])
-    return np.concatenate(parts).astype("<u2").tobytes()
+    last = (states[..., np.newaxis] >> shifts) & _WORD
+    # What was given last is taken in first.
+    of_stream = np.concatenate(
+        [np.arange(num_streams).repeat(last[0].size)] + [streams for streams, _ in reversed(given)]
+    )
+    words = np.concatenate([last.ravel()] + [words for _, words in reversed(given)])
+    order = of_stream.argsort(kind="stable")
+    ends = np.bincount(of_stream, minlength=num_streams).cumsum()
+    return [part.astype("<u2").tobytes() for part in np.split(words[order], ends[:-1])]
 
 
 class Decoder:
-    """Reads what `encode` wrote, a group at a time.
+    """Reads what `encode` wrote, a group at a time; of several streams side by side.
 
     Args:
-        data: The bytes.
-        num_lanes: As of `encode`.
+        streams: The bytes of each stream, one at least. Their groups are of the same sizes.
+        num_lanes: As of `encode`, the same for all streams.
 
     Raises:
-        ParameterError: The number of lanes is outside its range, or the bytes are too few or of an
-            odd number.
+        ParameterError: The number of lanes is outside its range, or the bytes of a stream are too
+            few or of an odd number.
     """
 
-    def __init__(self, data: bytes, num_lanes: int) -> None:
+    def __init__(self, streams: Sequence[bytes], num_lanes: int) -> None:
         _check_lanes(num_lanes)
-        if len(data) % 2:
-            raise _damaged("an odd number of bytes")
-        words = np.frombuffer(data, "<u2").astype(np.uint64)
-        if len(words) < _WORDS_A_STATE * num_lanes:
-            raise _damaged(f"{len(data)} bytes, too few for {num_lanes} lanes")
-        self._words = words
-        self._next = _WORDS_A_STATE * num_lanes
-        parts = words[: self._next].reshape(num_lanes, _WORDS_A_STATE)
+        num_first = _WORDS_A_STATE * num_lanes
+        for data in streams:
+            if len(data) % 2:
+                raise _damaged("an odd number of bytes")
+            if len(data) < 2 * num_first:
+                raise _damaged(f"{len(data)} bytes, too few for {num_lanes} lanes")
+        self._words = np.frombuffer(b"".join(streams), "<u2").astype(np.uint64)
+        lengths = np.array([len(data) // 2 for data in streams])
+        self._ends = lengths.cumsum()
+        firsts = self._ends - lengths
+        self._next = firsts + num_first
+        parts = self._words[firsts[:, np.newaxis] + np.arange(num_first)]
         shifts = np.arange(_WORDS_A_STATE, dtype=np.uint64) * np.uint64(_WORD_BITS)
-        self._states: States = (parts << shifts).sum(axis=1, dtype=np.uint64)
+        self._states: States = (parts.reshape(len(streams), num_lanes, -1) << shifts).sum(
+            axis=2, dtype=np.uint64
+        )
         if (self._states < _LOWEST).any():
             raise _damaged("a state that encoding never ends with")
 
-    def decode(self, bounds: Integers) -> Integers:
-        """The symbols of the next group.
+    def decode(self, bounds: NDArray[np.int32]) -> Integers:
+        """The symbols of the next group of each stream.
 
         Args:
-            bounds: int64 `(num_symbols, num_values + 1)`: for each symbol the starts of all its
-                values, and 65,536 at the end; each row rises from 0.
+            bounds: int32 `(num_values + 1, num_streams, num_symbols)`: for each symbol the starts
+                of all its values, and 65,536 at the end; they rise from 0.
 
         Returns:
-            int64 `(num_symbols,)`, from 0 to `num_values` - 1.
+            int64 `(num_streams, num_symbols)`, from 0 to `num_values` - 1.
 
         Raises:
-            ParameterError: The bytes end too soon.
+            ParameterError: The bytes of a stream end too soon.
         """
-        symbols = np.empty(len(bounds), np.int64)
-        num_lanes = len(self._states)
-        for first in range(0, len(bounds), num_lanes):
-            rows = bounds[first : first + num_lanes]
-            active = self._states[: len(rows)]
-            slots = (active & _WORD).astype(np.int64)
-            found = (rows[:, 1:-1] <= slots[:, np.newaxis]).sum(axis=1)
-            index = np.arange(len(rows))
-            start = rows[index, found]
-            frequency = (rows[index, found + 1] - start).astype(np.uint64)
-            active[:] = frequency * (active >> np.uint64(PRECISION)) + (slots - start).astype(
+        _, num_streams, num_symbols = bounds.shape
+        symbols = np.empty((num_streams, num_symbols), np.int64)
+        num_lanes = self._states.shape[1]
+        stream = np.arange(num_streams)[:, np.newaxis]
+        for first in range(0, num_symbols, num_lanes):
+            part = bounds[:, :, first : first + num_lanes]
+            active = self._states[:, : part.shape[2]]
+            lane = np.arange(part.shape[2])
+            slots = (active & _WORD).astype(np.int32)
+            found = (part[1:-1] <= slots).sum(axis=0)
+            start = part[found, stream, lane]
+            frequency = (part[found + 1, stream, lane] - start).astype(np.uint64)
+            active[...] = frequency * (active >> np.uint64(PRECISION)) + (slots - start).astype(
                 np.uint64
             )
-            low = np.flatnonzero(active < _LOWEST)
-            words = self._words[self._next : self._next + len(low)]
-            if len(words) < len(low):
+            low = active < _LOWEST
+            taken = low.cumsum(axis=1)
+            words = (self._next[:, np.newaxis] + taken - 1)[low]
+            self._next += taken[:, -1]
+            if (self._next > self._ends).any():
                 raise _damaged("an end before the last symbol")
-            active[low] = (active[low] << np.uint64(_WORD_BITS)) | words
-            self._next += len(low)
-            symbols[first : first + num_lanes] = found
+            active[low] = (active[low] << np.uint64(_WORD_BITS)) | self._words[words]
+            symbols[:, first : first + num_lanes] = found
         return symbols
 
     def finish(self) -> None:
@@ -146,7 +167,7 @@ class Decoder:
         Raises:
             ParameterError: Bytes are left, or a lane is not where encoding began.
         """
-        if self._next != len(self._words):
+        if (self._next != self._ends).any():
             raise _damaged("bytes after the last symbol")
         if (self._states != _LOWEST).any():
             raise _damaged("lanes that do not end where encoding began")
@@ -166,12 +187,12 @@ def _check_lanes(num_lanes: int) -> None:
 
 
 def _check_places(starts: Integers, frequencies: Integers) -> None:
-    if starts.shape != frequencies.shape or starts.ndim != 1:
+    if starts.shape != frequencies.shape or starts.ndim != 2:
         raise ParameterError(
-            f"starts and frequencies must be of one shape, (num_symbols,); received "
+            f"starts and frequencies must be of one shape, (num_streams, num_symbols); received "
             f"{starts.shape} and {frequencies.shape}."
         )
-    if len(starts) and (
+    if starts.size and (
         frequencies.min() < 1 or starts.min() < 0 or (starts + frequencies).max() > TOTAL
     ):
         raise ParameterError(

@@ -26,6 +26,7 @@ EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Nothing else that Pillow reads: each decoder is one more way in for a hostile file.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MOST_PIXELS = 64_000_000
+_LARGEST = 65_535
 
 Source = Path | bytes
 
@@ -111,47 +112,90 @@ def decode(source: Source, name: str) -> NDArray[Any]:
         ImageError: As `read_image`.
     """
     with _opened(source, name) as image:
-        mode = _target_mode(image)
         tags = getattr(image, "tag_v2", {})
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        if mode in ("L", "RGB", "RGBA"):
-            # Pillow converts premultiplied grey to nothing but LA.
-            plain = image.convert("LA") if image.mode == "La" else image
-            pixels = np.array(plain.convert(mode))
-            return pixels.reshape(*pixels.shape[:2], -1)
-        values = np.asarray(image).astype(np.float32)
-        if mode != "F":
-            bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        values = _values(image)
+        if values.dtype == np.uint8:
+            return values
+        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        whole = values.dtype.kind != "f"
+        values = values.astype(np.float32)
+        if whole:
             values /= np.float32(4095 if bits == 12 else 65_535)
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            found = "floats" if mode == "F" else "integers"
+            found = "integers" if whole else "floats"
             raise ImageError(
                 f"A grey picture must hold 8-bit or 16-bit values, or floats in [0, 1]; {name} "
                 f"holds {found} outside that range. Scale it to 16 bits and save it again."
             )
         if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow turns only 8 bits round
             values = np.float32(1) - values
-        return values[..., np.newaxis]
+        return values
 
 
-def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
+def read_exact(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Decode one picture file to the very integers that it holds.
+
+    Palettes become the colours they stand for, and the EXIF orientation is applied.
+
+    Args:
+        path: The file; its content decides, not its name.
+
+    Returns:
+        uint8, or uint16 for 16-bit grey, of shape (height, width, channels) with 1, 3 or 4
+        channels.
+
+    Raises:
+        ImageError: As `read_image`; or the picture holds floats.
+    """
+    name = printable(path)
+    with _opened(Path(path), name) as image:
+        white_is_zero = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+        values = _values(image)
+        if values.dtype == np.uint8:
+            return values
+        if values.dtype.kind == "f" or values.min() < 0 or values.max() > _LARGEST:
+            raise ImageError(
+                f"A picture to keep exactly must hold integers of 8 or 16 bits; {name} holds "
+                f"others. Scale it to 16 bits and save it again."
+            )
+        exact = values.astype(np.uint16)
+        return np.uint16(_LARGEST) - exact if white_is_zero else exact
+
+
+def _values(image: ImageFile.ImageFile) -> NDArray[Any]:
+    """The values of an opened picture as they are, uint8 wherever they fit."""
+    mode = _target_mode(image)
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    if mode in ("L", "RGB", "RGBA"):
+        # Pillow converts premultiplied grey to nothing but LA.
+        plain = image.convert("LA") if image.mode == "La" else image
+        pixels = np.array(plain.convert(mode))
+        return pixels.reshape(*pixels.shape[:2], -1)
+    return np.asarray(image)[..., np.newaxis]
+
+
+def write_image(
+    path: str | os.PathLike[str], image: NDArray[np.uint8] | NDArray[np.uint16]
+) -> None:
     """Write one picture as PNG, whole or not at all.
 
     Args:
         path: Where to; PNG whatever the name says.
-        image: uint8; shape (height, width), or (height, width, channels) with 1, 3 or 4 channels.
+        image: uint8; shape (height, width), or (height, width, channels) with 1, 3 or 4 channels;
+            or uint16 with 1 channel.
 
     Raises:
         ImageError: The array is something else.
         OutputError: The file cannot be written.
     """
     pixels = image[..., np.newaxis] if image.ndim == 2 else image
-    fits = pixels.ndim == 3 and pixels.shape[-1] in CHANNELS and pixels.size > 0
-    if image.dtype != np.uint8 or not fits:
+    channels = {np.dtype(np.uint8): CHANNELS, np.dtype(np.uint16): (1,)}.get(image.dtype, ())
+    if pixels.ndim != 3 or pixels.shape[-1] not in channels or pixels.size == 0:
         raise ImageError(
-            f"A picture to write must be uint8 of shape (height, width, 1, 3 or 4); received "
-            f"{image.dtype} of shape {image.shape}. Convert it with convae.images.to_uint8."
+            f"A picture to write must be uint8 of shape (height, width, 1, 3 or 4), or uint16 "
+            f"with 1 channel; received {image.dtype} of shape {image.shape}. Convert it with "
+            f"convae.images.to_uint8."
         )
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     with open_whole(path) as stream:

@@ -1,0 +1,104 @@
+"""What other ways of keeping the same images exactly take, so that an archive can be judged."""
+
+import bz2
+import io
+import lzma
+import math
+import zlib
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# What Pillow writes losslessly; of WebP its slowest and best.
+PICTURES: dict[str, dict[str, Any]] = {
+    "PNG": {"format": "PNG", "optimize": True},
+    "WebP": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6},
+}
+PER_IMAGE, ONE_STREAM = "one file an image", "one stream"
+
+
+class Accounting:
+    """Counts the bytes of lossless peers for the images that it is shown.
+
+    A peer in one stream cannot give an image without decoding all before it.
+    """
+
+    def __init__(self) -> None:
+        self._num_bytes: Counter[str] = Counter()
+        self._num_images = 0
+        self._kept: Counter[str] = Counter()
+        self._open: dict[str, Any] = {
+            "zlib": zlib.compressobj(9),
+            "bz2": bz2.BZ2Compressor(9),
+            "xz": lzma.LZMACompressor(preset=9),
+        }
+
+    def add(self, images: NDArray[Any]) -> None:
+        """Count images.
+
+        Args:
+            images: uint8 or uint16 `(num_images, height, width, channels)`.
+        """
+        for image in images:
+            data = image.tobytes()
+            sizes = {
+                "zlib": len(zlib.compress(data, 9)),
+                "bz2": len(bz2.compress(data, 9)),
+                "xz": len(lzma.compress(data, preset=9)),
+                **picture_sizes(image),
+            }
+            for name, size in sizes.items():
+                self._num_bytes[f"{name}, {PER_IMAGE}"] += size
+                self._kept[f"{name}, {PER_IMAGE}"] += 1
+            for name, stream in self._open.items():
+                self._num_bytes[f"{name}, {ONE_STREAM}"] += len(stream.compress(data))
+        self._num_images += len(images)
+
+    def finish(self) -> dict[str, int]:
+        """Bytes by peer, the fewest first; nothing can be added any more.
+
+        Those that could not keep all images (WebP has no 16 bits) are left out.
+        """
+        for name, stream in self._open.items():
+            self._num_bytes[f"{name}, {ONE_STREAM}"] += len(stream.flush())
+            self._kept[f"{name}, {ONE_STREAM}"] = self._num_images
+        whole = {
+            name: size
+            for name, size in self._num_bytes.items()
+            if self._kept[name] == self._num_images
+        }
+        return dict(sorted(whole.items(), key=lambda item: item[1]))
+
+
+def picture_sizes(image: NDArray[Any]) -> dict[str, int]:
+    """Bytes of one image as a picture file, by format; those that cannot hold it are left out.
+
+    Args:
+        image: uint8 or uint16 `(height, width, channels)`.
+    """
+    channels = image.shape[2]
+    if channels == 2 or (image.dtype == np.uint16 and channels > 1):
+        return {}
+    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+    sizes = {}
+    for name, options in PICTURES.items():
+        if image.dtype == np.uint16 and name != "PNG":
+            continue
+        stream = io.BytesIO()
+        picture.save(stream, **options)
+        sizes[name] = stream.tell()
+    return sizes
+
+
+def break_even(model_bytes: int, ours: float, peer: float) -> int | None:
+    """From how many images on the model is paid for; None where it never is.
+
+    Args:
+        model_bytes: What is needed once.
+        ours: Bytes an image.
+        peer: Bytes an image of the peer.
+    """
+    return math.ceil(model_bytes / (peer - ours)) if peer > ours else None

@@ -1,0 +1,289 @@
+"""`ImageCodec`: images as small files and back, with what one model learned of their kind."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from convae.coding.archive import ArchiveWriter, ImageArchive
+from convae.coding.blocks import LARGEST_ERROR, LONGEST_NAME, to_planes
+from convae.coding.contexts import MOST_PLANES, exponentials
+from convae.coding.model import JOB, CodingModel
+from convae.coding.samples import ContextSampler
+from convae.errors import ImageError, ParameterError
+from convae.estimator import ConvAutoencoder
+from convae.files import open_whole
+from convae.images import to_float, to_uint8
+from convae.modelfile import ModelContents, read_model, write_model
+from convae.nn.config import whole_number
+
+if TYPE_CHECKING:
+    from convae.nn.train import Observer
+
+# Chosen on held-out images of MNIST's training split.
+MOST_STEPS = 8_000
+FEWEST_STEPS = 500
+BATCH_SIZE = 4096
+# Few bytes are seen more often, as far as that helps.
+PASSES = 20
+# So many bytes are learned from at most, of images drawn at random.
+MOST_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What compressing came to.
+
+    Args:
+        num_images: How many.
+        num_bytes: Size of the archive, all told.
+        num_raw_bytes: What the pixels take in memory.
+        model_bytes: What the model that decoding needs takes, packed; it is in `num_bytes` where
+            it lies in the archive.
+    """
+
+    num_images: int
+    num_bytes: int
+    num_raw_bytes: int
+    model_bytes: int
+
+
+class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
+    """Learns how the pixels of images of one kind follow from their neighbours, and codes them.
+
+    Any image can be coded: the size does not matter, and one that is unlike those learned from
+    takes more bytes. Decoding uses integers alone and gives the same pixels on every machine.
+
+    Args:
+        autoencoder: The estimator whose file the codec is kept in. One that is fitted is used as
+            it is; otherwise a clone is fitted. None takes `ConvAutoencoder()`.
+        seed: Decides what is drawn to learn from.
+
+    Attributes:
+        autoencoder_: The fitted `ConvAutoencoder`.
+        model_: All that decoding needs (`convae.coding.model.CodingModel`).
+
+    Example:
+        >>> from convae import ImageCodec, load_dataset
+        >>> digits = load_dataset("digits").train
+        >>> codec = ImageCodec().fit(digits)  # doctest: +SKIP
+        >>> report = codec.compress(digits, "digits.cae")  # doctest: +SKIP
+        >>> with codec.open("digits.cae") as archive:  # doctest: +SKIP
+        ...     first = archive[0]
+    """
+
+    def __init__(self, autoencoder: ConvAutoencoder | None = None, *, seed: int = 0) -> None:
+        self.autoencoder = autoencoder
+        self.seed = seed
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,  # noqa: ARG002 # scikit-learn's signature
+        *,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        observers: "Sequence[Observer]" = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Self:
+        """Learn from images.
+
+        Args:
+            X: The images, as `ConvAutoencoder` takes them; grey floats that are no bytes are learned
+                as 16-bit values.
+            y: Ignored; scikit-learn passes it.
+            checkpoint_path: As of `ConvAutoencoder.fit`.
+            resume: As of `ConvAutoencoder.fit`.
+            observers: As of `ConvAutoencoder.fit`.
+            progress: Called with the steps done and all steps of learning to code.
+
+        Raises:
+            ParameterError: A parameter is outside its range.
+            ImageError: X breaks the image contract.
+            ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
+        """
+        from convae.nn.contexts import train_contexts
+
+        autoencoder = ConvAutoencoder() if self.autoencoder is None else self.autoencoder
+        if not _is_fitted(autoencoder):
+            autoencoder = clone(autoencoder).fit(
+                X, checkpoint_path=checkpoint_path, resume=resume, observers=observers
+            )
+        images = autoencoder.checked(X)
+        integers = _as_integers(images[_drawn(images, self.seed)])
+        planes = to_planes(integers)
+        num_planes = planes.shape[3]
+        num_steps = int(
+            np.clip(PASSES * planes[..., 0].size / BATCH_SIZE, FEWEST_STEPS, MOST_STEPS)
+        )
+        tables = []
+        for plane in range(num_planes):
+            sampler = ContextSampler(planes, plane, self.seed)
+
+            def tell(done: int, total: int, plane: int = plane) -> None:
+                if progress is not None:
+                    progress(plane * total + done, num_planes * total)
+
+            tables.append(
+                train_contexts(
+                    lambda sampler=sampler: sampler.draw(BATCH_SIZE),  # type: ignore[misc]
+                    plane,
+                    num_planes,
+                    num_steps,
+                    self.seed,
+                    tell,
+                )
+            )
+        self.autoencoder_ = autoencoder
+        self.model_ = CodingModel.of(tables, exponentials(), 8 * integers.itemsize)
+        return self
+
+    def compress(
+        self,
+        images: ArrayLike | Iterable[tuple[ArrayLike, Sequence[str]]],
+        path: str | os.PathLike[str],
+        *,
+        names: Sequence[str] = (),
+        max_error: int = 0,
+        with_model: bool = False,
+        model_name: str = "model",
+    ) -> Report:
+        """Write an archive of images, whole or not at all.
+
+        Args:
+            images: uint8 or uint16, `(num_images, height, width)` or with 1 to 4 channels at the
+                end; or an iterable of pairs of such an array and its names, of any sizes, which
+                are held one at a time.
+            path: Where the archive shall be.
+            names: One for each image of an array, or none.
+            max_error: How far a value may be off at most, from 0 (lossless) to 127.
+            with_model: Put what decoding needs into the archive.
+            model_name: What a message calls the model when it is missing.
+
+        Raises:
+            ImageError: The images are of another kind.
+            ParameterError: A parameter is outside its range.
+            OutputError: The archive cannot be written.
+        """
+        check_is_fitted(self, "model_")
+        whole_number(max_error, "max_error", 0, LARGEST_ERROR)
+        batches: Any = images
+        if hasattr(images, "__array__") or isinstance(images, list | tuple):
+            batches = [(images, names)]
+        with open_whole(path) as stream:
+            writer = ArchiveWriter(stream, self.model_, model_name, with_model)
+            for batch, batch_names in batches:
+                _check_names(batch_names, batch)
+                writer.add(_within(_integers(batch), max_error), batch_names, 2 * max_error + 1)
+            num_bytes = writer.close()
+        return Report(writer.num_images, num_bytes, writer.num_raw_bytes, len(self.model_.pack()))
+
+    def open(self, path: str | os.PathLike[str]) -> ImageArchive:
+        """The images of an archive that this codec wrote, to be decoded when asked for.
+
+        Raises:
+            ModelFileError: The file is missing, damaged or hostile, or another model coded it.
+        """
+        check_is_fitted(self, "model_")
+        return ImageArchive(path, self.model_)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the one model file, whole or not at all; it is the autoencoder's file too.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        write_model(path, self.to_contents())
+
+    def to_contents(self) -> ModelContents:
+        """What `save` writes."""
+        check_is_fitted(self, "model_")
+        return self.autoencoder_.to_contents().with_job(JOB, self.model_.to_job())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model file, which may come from a stranger: nothing in it is ever run.
+
+        Raises:
+            ModelFileError: The file is missing, damaged, hostile or too new, or has no codec.
+        """
+        contents = read_model(path)
+        autoencoder = ConvAutoencoder.from_contents(contents, str(path))
+        codec = cls(autoencoder)
+        codec.autoencoder_ = autoencoder
+        codec.model_ = CodingModel.from_contents(contents, str(path))
+        return codec
+
+
+def _is_fitted(estimator: ConvAutoencoder) -> bool:
+    try:
+        check_is_fitted(estimator, "architecture_")
+    except NotFittedError:
+        return False
+    return True
+
+
+def _drawn(images: NDArray[Any], seed: int) -> NDArray[np.intp] | slice:
+    """Which images to learn from: all, unless they are too many."""
+    most = max(1, MOST_BYTES // images[0].size)
+    if len(images) <= most:
+        return slice(None)
+    return np.sort(np.random.default_rng(seed).permutation(len(images))[:most])
+
+
+def _integers(images: ArrayLike) -> NDArray[Any]:
+    """Images with a channel axis.
+
+    Raises:
+        ImageError: They are neither uint8 nor uint16, or of another shape.
+    """
+    array = np.asanyarray(images)
+    shaped = array[..., np.newaxis] if array.ndim == 3 else array
+    fits = shaped.ndim == 4 and 0 not in shaped.shape and shaped.shape[3] <= MOST_PLANES
+    if array.dtype not in (np.uint8, np.uint16) or not fits:
+        raise ImageError(
+            f"Images to compress must be uint8 or uint16 of shape (num_images, height, width) or "
+            f"with 1 to 4 channels at the end; received {array.dtype} of shape {array.shape}. "
+            f"Convert floats with convae.images.to_uint8."
+        )
+    return shaped
+
+
+def _check_names(names: Sequence[str], images: ArrayLike) -> None:
+    count = len(np.asanyarray(images))
+    if len(names) not in (0, count):
+        raise ParameterError(
+            f"There must be as many names as images; received {len(names)} for {count}. Pass one "
+            f"for each, or none."
+        )
+    for name in names:
+        if not name or "\0" in name or len(name) > LONGEST_NAME:
+            raise ParameterError(
+                f"An image's name must have 1 to {LONGEST_NAME:,} characters, none of them 0; "
+                f"received {name!r:.100}. Rename it."
+            )
+
+
+def _within(images: NDArray[Any], max_error: int) -> NDArray[Any]:
+    """The nearest multiples of the step, or the largest value: no further away than `max_error`."""
+    step = 2 * max_error + 1
+    if step == 1:
+        return images
+    nearest = (images.astype(np.int64) + max_error) // step * step
+    return np.minimum(nearest, np.iinfo(images.dtype).max).astype(images.dtype)
+
+
+def _as_integers(images: NDArray[Any]) -> NDArray[Any]:
+    """Images to learn from as the integers they came from: 16 bits where grey floats need them."""
+    if images.dtype == np.uint8:
+        return images
+    eight = to_uint8(images)
+    if images.shape[3] > 1 or np.array_equal(to_float(eight), images):
+        return eight
+    return np.rint(images.astype(np.float64) * np.iinfo(np.uint16).max).astype(np.uint16)

@@ -1,0 +1,344 @@
+"""The archive: blocks of images one after the other, an index, and the name of what coded them.
+
+docs/archive.md states the format. Every record has a checksum, lengths are bounded before memory is
+taken, and an archive without its end is refused, so what comes out is what went in, or an error.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.coding.blocks import (
+    BLOCK_BYTES,
+    MOST_IMAGES,
+    Block,
+    decode_blocks,
+    encode_blocks,
+)
+from convae.coding.model import IDENTITY_BYTES, CodingModel
+from convae.errors import ModelFileError, ParameterError
+from convae.files import printable
+
+MAGIC = b"\x8aCAE\r\n\x1a\n"
+END = b"CAE\x8a"
+FORMAT_VERSION = 1
+LONGEST_NAME = 200
+# Blocks that are decoded together take so many bytes of images at most, one block more or less.
+GROUP_BYTES = 1 << 22
+
+_RECORD = struct.Struct("<cII")
+_ENTRY = struct.Struct("<QI")
+_TRAILER = struct.Struct("<Q4s")
+_HEADER, _MODEL, _BLOCK, _INDEX = b"H", b"M", b"B", b"I"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a block is.
+
+    Args:
+        offset: Of its record, from the beginning of the file.
+        num_images: How many it holds.
+    """
+
+    offset: int
+    num_images: int
+
+
+@dataclass(eq=False)
+class ArchiveWriter:
+    """Writes an archive to an open file, block after block, in memory that does not grow.
+
+    Args:
+        stream: Where to.
+        model: What codes the images.
+        model_name: What a message calls the model that decoding needs, in print.
+        with_model: Put the model into the archive.
+    """
+
+    stream: BinaryIO
+    model: CodingModel
+    model_name: str
+    with_model: bool = False
+    num_raw_bytes: int = 0
+    _entries: list[Entry] = field(default_factory=list)
+    _offset: int = 0
+
+    def __post_init__(self) -> None:
+        self._write(MAGIC)
+        name = self.model_name.encode("utf-8", "replace")[:LONGEST_NAME]
+        self._record(_HEADER, bytes([FORMAT_VERSION]) + self.model.identity + name)
+        if self.with_model:
+            self._record(_MODEL, self.model.pack())
+
+    @property
+    def num_images(self) -> int:
+        """Images written so far."""
+        return sum(entry.num_images for entry in self._entries)
+
+    def add(self, images: NDArray[Any], names: Sequence[str] = (), step: int = 1) -> None:
+        """Write images of one size.
+
+        Args:
+            images: uint8 or uint16 `(num_images, height, width, channels)`, multiples of the step.
+            names: One for each image, or none.
+            step: All values are multiples of it.
+        """
+        a_block = min(MOST_IMAGES, max(1, BLOCK_BYTES // images[0].nbytes))
+        whole = len(images) // a_block * a_block
+        parts: list[tuple[slice, int]] = []
+        together = max(1, GROUP_BYTES // (a_block * images[0].nbytes)) * a_block
+        parts.extend(
+            (
+                slice(first, min(first + together, whole)),
+                -(-min(together, whole - first) // a_block),
+            )
+            for first in range(0, whole, together)
+        )
+        if whole < len(images):
+            parts.append((slice(whole, len(images)), 1))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for blocks in pool.map(
+                lambda part: encode_blocks(
+                    images[part[0]], names[part[0]], self.model, step, part[1]
+                ),
+                parts,
+            ):
+                self.add_blocks(blocks)
+
+    def add_blocks(self, blocks: Sequence[Block]) -> None:
+        """Write blocks that are coded already."""
+        for block in blocks:
+            self._entries.append(Entry(self._offset, block.kind.num_images))
+            self.num_raw_bytes += block.kind.num_bytes
+            self._record(_BLOCK, block.to_bytes())
+
+    def close(self) -> int:
+        """Write the end; without it there is no archive.
+
+        Returns:
+            Bytes written in all.
+        """
+        start = self._offset
+        self._record(
+            _INDEX,
+            b"".join(_ENTRY.pack(entry.offset, entry.num_images) for entry in self._entries),
+        )
+        self._write(_TRAILER.pack(start, END))
+        return self._offset
+
+    def _record(self, kind: bytes, payload: bytes) -> None:
+        crc = zlib.crc32(payload, zlib.crc32(kind))
+        self._write(_RECORD.pack(kind, len(payload), crc) + payload)
+
+    def _write(self, data: bytes) -> None:
+        self.stream.write(data)
+        self._offset += len(data)
+
+
+class ImageArchive(Sequence[NDArray[Any]]):
+    """The images of an archive: a sequence that decodes what it is asked for.
+
+    Args:
+        path: The archive.
+        model: What coded it; None where it lies in the archive.
+
+    Raises:
+        ModelFileError: The file is missing, damaged, hostile or too new, or another model coded it.
+
+    Example:
+        >>> with ImageArchive("parts.cae", model) as archive:  # doctest: +SKIP
+        ...     first = archive[0]
+    """
+
+    def __init__(self, path: str | os.PathLike[str], model: CodingModel | None = None) -> None:
+        self._where = printable(path)
+        try:
+            self._stream = Path(path).open("rb")  # noqa: SIM115 # until `close`
+        except (OSError, ValueError) as error:
+            raise ModelFileError(
+                f"An archive must be readable; opening {self._where} gave "
+                f"'{getattr(error, 'strerror', None) or error}'. Check the path."
+            ) from error
+        try:
+            self._size = self._stream.seek(0, os.SEEK_END)
+            self._read_head(model)
+            self._entries = self._read_index()
+        except BaseException:
+            self._stream.close()
+            raise
+        counts = [entry.num_images for entry in self._entries]
+        self._ends = np.cumsum(counts, dtype=np.int64)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    @property
+    def model(self) -> CodingModel:
+        """What coded the images."""
+        return self._model
+
+    @property
+    def name(self) -> str:
+        """What a message calls the archive."""
+        return self._where
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the file."""
+        return self._size
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 # an int or a slice, as of a list
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = index.__index__()
+        if number < 0:
+            number += len(self)
+        if not 0 <= number < len(self):
+            raise IndexError(f"The archive has {len(self):,} images; received the index {index}.")
+        block = int(np.searchsorted(self._ends, number, side="right"))
+        images = decode_blocks([self._block(block)], self._model)
+        return images[number - int(self._ends[block])]
+
+    def blocks(self) -> Iterator[Block]:
+        """All blocks, coded."""
+        return map(self._block, range(len(self._entries)))
+
+    def read(self) -> Iterator[tuple[NDArray[Any], tuple[str, ...]]]:
+        """All images in their order, some at a time, with their names if they have any.
+
+        Yields:
+            uint8 or uint16 `(num_images, height, width, channels)`, and the names.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting: list[Any] = []
+            for group in self._groups():
+                waiting.append((group, pool.submit(decode_blocks, group, self._model)))
+                if len(waiting) > (os.cpu_count() or 1):
+                    yield self._finished(waiting.pop(0))
+            while waiting:
+                yield self._finished(waiting.pop(0))
+
+    @staticmethod
+    def _finished(work: Any) -> tuple[NDArray[Any], tuple[str, ...]]:  # noqa: ANN401
+        group, future = work
+        return future.result(), tuple(name for block in group for name in block.names)
+
+    def _groups(self) -> Iterator[list[Block]]:
+        """Blocks that can be decoded together, as many as fit."""
+        for kind, alike in groupby(
+            self.blocks(), key=lambda block: (block.kind, bool(block.names))
+        ):
+            together = max(1, GROUP_BYTES // kind[0].num_bytes)
+            group: list[Block] = []
+            for block in alike:
+                group.append(block)
+                if len(group) == together:
+                    yield group
+                    group = []
+            if group:
+                yield group
+
+    def _block(self, index: int) -> Block:
+        entry = self._entries[index]
+        kind, payload = self._record(entry.offset)
+        if kind != _BLOCK:
+            raise self._refused(f"a record of kind {kind!r} where a block is named")
+        block = Block.from_bytes(payload)
+        if block.kind.num_images != entry.num_images:
+            raise self._refused(
+                f"a block of {block.kind.num_images} images where {entry.num_images} are named"
+            )
+        return block
+
+    def _read_head(self, model: CodingModel | None) -> None:
+        self._stream.seek(0)
+        if self._stream.read(len(MAGIC)) != MAGIC:
+            raise self._refused("a file of another kind", "Pass what `convae compress` wrote.")
+        kind, payload = self._record(len(MAGIC))
+        if kind != _HEADER or len(payload) < 1 + IDENTITY_BYTES:
+            raise self._refused("no header")
+        if payload[0] != FORMAT_VERSION:
+            raise self._refused(
+                f"version {payload[0]} of the format, where this program knows {FORMAT_VERSION}",
+                "Upgrade convae to read this file: pip install --upgrade convae.",
+            )
+        identity, name = payload[1 : 1 + IDENTITY_BYTES], payload[1 + IDENTITY_BYTES :]
+        wanted = f"{printable(name.decode('utf-8', 'replace'))} ({identity.hex()[:16]})"
+        kind, packed = self._record(self._stream.tell())
+        if kind == _MODEL:
+            try:
+                model = CodingModel.unpack(packed)
+            except ParameterError as error:
+                raise self._refused(f"'{error}'") from error
+        if model is None:
+            raise ModelFileError(
+                f"{self._where} must be read with the model that coded it, {wanted}; received "
+                f"none. Pass that model."
+            )
+        if model.identity != identity:
+            raise ModelFileError(
+                f"{self._where} must be read with the model that coded it, {wanted}; received one "
+                f"that codes otherwise ({model.identity.hex()[:16]}). Pass that model."
+            )
+        self._model = model
+
+    def _read_index(self) -> list[Entry]:
+        start = self._size - _TRAILER.size
+        if start < 0:
+            raise self._refused("too few bytes")
+        self._stream.seek(start)
+        offset, end = _TRAILER.unpack(self._stream.read(_TRAILER.size))
+        if end != END:
+            raise self._refused("no end: the file was cut off")
+        kind, payload = self._record(offset)
+        if kind != _INDEX or self._stream.tell() != start or len(payload) % _ENTRY.size:
+            raise self._refused("no index at its end")
+        entries = [Entry(*values) for values in _ENTRY.iter_unpack(payload)]
+        for before, entry in zip([Entry(0, 1), *entries], entries, strict=False):
+            if not before.offset < entry.offset < offset or not 0 < entry.num_images <= MOST_IMAGES:
+                raise self._refused(f"a block of {entry.num_images} images at {entry.offset}")
+        return entries
+
+    def _record(self, offset: int) -> tuple[bytes, bytes]:
+        """Kind and contents of a record; the file is then behind it."""
+        if not 0 <= offset <= self._size - _RECORD.size:
+            raise self._refused(f"a record at {offset} of {self._size} bytes")
+        self._stream.seek(offset)
+        kind, length, crc = _RECORD.unpack(self._stream.read(_RECORD.size))
+        if length > self._size - offset - _RECORD.size:
+            raise self._refused(f"a record of {length} bytes in a file of {self._size}")
+        payload = self._stream.read(length)
+        if zlib.crc32(payload, zlib.crc32(kind)) != crc:
+            raise self._refused("bytes whose checksum is another one")
+        return kind, payload
+
+    def _refused(self, what: str, remedy: str = "Get the file again.") -> ModelFileError:
+        return ModelFileError(
+            f"{self._where} must be a whole archive of images; received {what}. {remedy}"
+        )

@@ -1,0 +1,264 @@
+"""A block: some images of one size, coded together, with a checksum of what they decode to.
+
+A block is coded by context networks, or, where that is shorter or the images are of another kind,
+stored with LZMA, so that there are no images that cannot be coded.
+"""
+
+import enum
+import lzma
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.coding.lossless import PlaneCoding, decode_planes, encode_planes
+from convae.coding.model import CodingModel
+from convae.coding.rans import MOST_LANES
+from convae.coding.waves import num_waves
+from convae.errors import ModelFileError, ParameterError
+
+# Bounds of what decoding a block can take, whatever a hostile archive says.
+MOST_IMAGES = 4096
+MOST_BYTES = 1 << 26
+LARGEST_SIDE = 65_535
+MOST_WAVES = 20_000
+# A block's images have so many bytes together, one image more or less.
+BLOCK_BYTES = 1 << 19
+# A lane costs 6 bytes, and makes decoding faster.
+BYTES_A_LANE = 1 << 14
+LARGEST_ERROR = 127
+LONGEST_NAME = 1024
+
+_LZMA: dict[str, Any] = {"format": lzma.FORMAT_RAW, "filters": [{"id": lzma.FILTER_LZMA2}]}
+_HEADER = struct.Struct("<BBBBHHHHIII")
+
+
+class Method(enum.IntEnum):
+    """How a block is coded."""
+
+    STORED = 0
+    CONTEXTS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the images of a block have in common, and how they are coded.
+
+    Args:
+        method: How.
+        bits: Of a value: 8 or 16.
+        num_images: From 1 to 4,096.
+        height: Rows, from 1 to 65,535.
+        width: Columns, from 1 to 65,535.
+        channels: From 1 to 4.
+        step: All values are multiples of it, or the largest that there is.
+        num_lanes: As of `convae.coding.rans.encode`.
+    """
+
+    method: Method
+    bits: int
+    num_images: int
+    height: int
+    width: int
+    channels: int
+    step: int
+    num_lanes: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """That of the images together."""
+        return self.num_images, self.height, self.width, self.channels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the images."""
+        return np.dtype(np.uint16 if self.bits == 16 else np.uint8)
+
+    @property
+    def num_bytes(self) -> int:
+        """What the images take in memory."""
+        return int(np.prod(self.shape)) * self.bits // 8
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Coded images.
+
+    Args:
+        kind: What they have in common.
+        pixels_crc: CRC-32 of the images' values, little-endian.
+        names: One for each image, or none.
+        stream: The coded values.
+    """
+
+    kind: Kind
+    pixels_crc: int
+    names: tuple[str, ...]
+    stream: bytes
+
+    def to_bytes(self) -> bytes:
+        """The block as it stands in an archive."""
+        kind = self.kind
+        names = b""
+        if self.names:
+            names = zlib.compress("\0".join(self.names).encode("utf-8", "surrogateescape"), 9)
+        head = _HEADER.pack(
+            kind.method, kind.bits, kind.channels, 0, kind.num_lanes % MOST_LANES, kind.step,
+            kind.height, kind.width, kind.num_images, self.pixels_crc, len(names),
+        )  # fmt: skip
+        return head + names + self.stream
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The inverse of `to_bytes`; the bytes may be hostile.
+
+        Raises:
+            ModelFileError: They break a rule.
+        """
+        if len(data) < _HEADER.size:
+            raise _refused(f"a block of {len(data)} bytes")
+        (method, bits, channels, zero, num_lanes, step, height, width, num_images, crc, length) = (
+            _HEADER.unpack_from(data)
+        )
+        if method not in list(Method) or bits not in (8, 16) or zero:
+            raise _refused(f"method {method}, {bits} bits and {zero}")
+        kind = Kind(
+            Method(method), bits, num_images, height, width, channels, step,
+            num_lanes or MOST_LANES,
+        )  # fmt: skip
+        if not (1 <= num_images <= MOST_IMAGES and height and width and 1 <= channels <= 4):
+            raise _refused(f"a block of shape {kind.shape}")
+        if kind.num_bytes > MOST_BYTES or (num_waves(height, width) > MOST_WAVES and method):
+            raise _refused(f"a block of shape {kind.shape}, which is too large")
+        if not 1 <= step <= 2 * LARGEST_ERROR + 1:
+            raise _refused(f"a step of {step}")
+        if length > len(data) - _HEADER.size:
+            raise _refused(f"names of {length} bytes in a block of {len(data)}")
+        stream = data[_HEADER.size + length :]
+        names = _names(data[_HEADER.size : _HEADER.size + length], num_images)
+        return cls(kind, crc, names, stream)
+
+
+def encode_blocks(
+    images: NDArray[Any], names: Sequence[str], model: CodingModel, step: int, num_blocks: int
+) -> list[Block]:
+    """Code images of one size.
+
+    Args:
+        images: uint8 or uint16 `(num_images, height, width, channels)`, with values
+            that the step allows.
+        names: One for each image, or none.
+        model: What codes them, if it can.
+        step: As of `Kind`.
+        num_blocks: Over how many blocks, of as many images each, they are shared out.
+    """
+    _, height, width, channels = images.shape
+    bits = 8 * images.dtype.itemsize
+    groups = np.split(images, num_blocks)
+    size = len(groups[0])
+    num_bytes = groups[0].nbytes
+    num_lanes = min(MOST_LANES, 1 + num_bytes // BYTES_A_LANE)
+    stored = [lzma.compress(_bytes(group), **_LZMA) for group in groups]
+    coded: list[bytes] = stored
+    fits = (bits, channels) == (model.bits, model.channels)
+    if fits and num_waves(height, width) <= MOST_WAVES:
+        coding = PlaneCoding(model.networks, bits // 8, step)
+        coded = encode_planes(to_planes(images), coding, num_lanes, num_blocks)
+    blocks = []
+    for index, group in enumerate(groups):
+        shorter = len(coded[index]) < len(stored[index])
+        method = Method.CONTEXTS if shorter else Method.STORED
+        lanes = num_lanes if shorter else 1
+        kind = Kind(method, bits, size, height, width, channels, step, lanes)
+        stream = coded[index] if shorter else stored[index]
+        own = tuple(names[index * size : (index + 1) * size])
+        blocks.append(Block(kind, zlib.crc32(_bytes(group)), own, stream))
+    return blocks
+
+
+def decode_blocks(blocks: Sequence[Block], model: CodingModel) -> NDArray[Any]:
+    """The images of blocks of one kind.
+
+    Args:
+        blocks: One at least; all of one `Kind`.
+        model: What coded them.
+
+    Returns:
+        uint8 or uint16 `(num_blocks * num_images, height, width, channels)`.
+
+    Raises:
+        ModelFileError: A block is damaged.
+    """
+    kind = blocks[0].kind
+    if kind.method is Method.STORED:
+        images = np.concatenate([_unstored(block) for block in blocks])
+    else:
+        if (kind.bits, kind.channels) != (model.bits, model.channels):
+            raise _refused(
+                f"a block of {kind.channels} channels of {kind.bits} bits for a model of "
+                f"{model.channels} of {model.bits}"
+            )
+        coding = PlaneCoding(model.networks, kind.bits // 8, kind.step)
+        shape = kind.num_images, kind.height, kind.width
+        try:
+            planes = decode_planes(
+                [block.stream for block in blocks], shape, coding, kind.num_lanes
+            )
+        except ParameterError as error:
+            raise _refused(f"'{error}'") from error
+        images = _from_planes(planes, kind)
+    for block, group in zip(blocks, np.split(images, len(blocks)), strict=True):
+        if zlib.crc32(_bytes(group)) != block.pixels_crc:
+            raise _refused("images whose checksum is another one")
+    return images
+
+
+def _unstored(block: Block) -> NDArray[Any]:
+    num_bytes = block.kind.num_bytes
+    try:
+        data = lzma.LZMADecompressor(**_LZMA).decompress(block.stream, num_bytes)
+    except lzma.LZMAError as error:
+        raise _refused(f"'{error}'") from error
+    if len(data) != num_bytes:
+        raise _refused(f"{len(data)} bytes for {num_bytes}")
+    dtype = block.kind.dtype
+    values = np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype)
+    return values.reshape(block.kind.shape)
+
+
+def _bytes(images: NDArray[Any]) -> bytes:
+    return images.astype(images.dtype.newbyteorder("<")).tobytes()
+
+
+def to_planes(images: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values as bytes, the highest first, uint8 `(num_images, height, width, num_planes)`."""
+    big = np.ascontiguousarray(images, images.dtype.newbyteorder(">"))
+    return big.view(np.uint8).reshape(*images.shape[:3], -1)
+
+
+def _from_planes(planes: NDArray[np.uint8], kind: Kind) -> NDArray[Any]:
+    values = planes.view(kind.dtype.newbyteorder(">")).astype(kind.dtype)
+    return values.reshape(*planes.shape[:3], kind.channels)
+
+
+def _names(data: bytes, num_images: int) -> tuple[str, ...]:
+    if not data:
+        return ()
+    try:
+        text = zlib.decompressobj().decompress(data, 5 * LONGEST_NAME * num_images)
+    except zlib.error as error:
+        raise _refused(f"names that gave '{error}'") from error
+    names = tuple(text.decode("utf-8", "surrogateescape").split("\0"))
+    if len(names) != num_images:
+        raise _refused(f"{len(names)} names for {num_images} images")
+    return names
+
+
+def _refused(what: str) -> ModelFileError:
+    return ModelFileError(
+        f"An archive must hold what was written; received {what}. Get the file again."
+    )

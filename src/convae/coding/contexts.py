@@ -1,0 +1,271 @@
+"""The distribution of a byte given those decoded before it, by a small network of integers.
+
+Every number that the network computes is an integer, kept in float32: products and sums of integers
+below 2^24 are exact there, whatever their order, so the distributions are the same on every
+machine, with any library for matrix products and any number of threads. What remains are single
+multiplications and divisions, which IEEE 754 defines to the bit.
+
+A byte is coded in two halves of 16 values each, the high one first. The network of a plane has as
+inputs: the window of the pixel in all planes, with the bytes of the pixel itself that are decoded
+already; of a few of these also what their exact value says (a table look-up each); and where in the
+image the pixel lies, in 16 rows and 16 columns. Two hidden layers, with integers from 0 to 255 as
+activations, lead to the high half, and a third, which knows that one, to the low half.
+
+Guarantees:
+
+1. The bounds follow from the tables, the bytes and the places alone, on every machine.
+2. The bounds of a byte rise from 0 to 65,536, strictly at every value that is possible.
+3. Tables that could let a sum reach 2^24 are refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.coding.rans import TOTAL
+from convae.coding.waves import NEAREST, OFFSETS
+from convae.errors import ParameterError
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+HALF = 16
+NUM_PLACES = 16
+MOST_PLANES = 4
+LARGEST_HIDDEN = 256
+LARGEST_ACTIVATION = 255
+# Fixed-point places: of activations and look-ups, of weights, of the first layer's sums.
+ACTIVATION_BITS, WEIGHT_BITS, FIRST_BITS = 5, 6, 16
+SUM_BITS = ACTIVATION_BITS + WEIGHT_BITS
+# A logit's distance from the largest, in 1/64, is where its weight stands in the table.
+LOGIT_STEP_BITS = 6
+NUM_EXPONENTIALS = 1024
+# 16 of the largest weights make a sum that float32 still holds exactly.
+EXPONENTIAL_BITS = 20
+_EXACT = 1 << 24
+# Own window's nearest pixels that are looked up where there are other planes to look at too.
+_NEAREST_BESIDE_OTHERS = 4
+
+
+def num_inputs(num_planes: int) -> int:
+    """Bytes that a network sees: the windows, and the pixel itself, of all planes."""
+    return num_planes * (len(OFFSETS) + 1)
+
+
+def looked_up(plane: int, num_planes: int) -> list[int]:
+    """Which inputs the network of a plane looks up: its own nearest, and one of each other plane.
+
+    Of a plane that is decoded already, that one is the pixel itself, else its left neighbour.
+    """
+    size = len(OFFSETS) + 1
+    own = len(NEAREST) if num_planes == 1 else _NEAREST_BESIDE_OTHERS
+    others = [
+        other * size + (len(OFFSETS) if other < plane else 0)
+        for other in range(num_planes)
+        if other != plane
+    ]
+    return [plane * size + index for index in range(own)] + others
+
+
+def table_shapes(plane: int, num_planes: int, hidden: int) -> dict[str, tuple[type, Any]]:
+    """Name, type and shape of the tables of one plane's network."""
+    slots = len(looked_up(plane, num_planes))
+    return {
+        "window": (np.int16, (num_inputs(num_planes), hidden)),
+        "values": (np.int8, (slots, 256, hidden)),
+        "rows": (np.int8, (NUM_PLACES, hidden)),
+        "columns": (np.int8, (NUM_PLACES, hidden)),
+        "hidden": (np.int8, (hidden, hidden)),
+        "hidden_bias": (np.int32, (hidden,)),
+        "high": (np.int8, (hidden, HALF)),
+        "high_bias": (np.int32, (HALF,)),
+        "low_hidden": (np.int8, (hidden, hidden)),
+        "low_hidden_bias": (np.int32, (HALF, hidden)),
+        "low": (np.int8, (hidden, HALF)),
+        "low_bias": (np.int32, (HALF, HALF)),
+    }
+
+
+def exponentials() -> NDArray[np.int32]:
+    """The table of weights that a logit's distance from the largest leads to; kept, not recomputed.
+
+    Returns:
+        int32 `(NUM_EXPONENTIALS,)`, falling from 2^20 to 1.
+    """
+    steps = np.arange(NUM_EXPONENTIALS) / (1 << LOGIT_STEP_BITS)
+    weights = np.rint((1 << EXPONENTIAL_BITS) * np.exp(-steps))
+    table: NDArray[np.int32] = np.maximum(1, weights).astype(np.int32)
+    return table
+
+
+def places_of(positions: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Rows or columns of an image of `size` of them, in 16 parts of it."""
+    return positions * NUM_PLACES // size
+
+
+@dataclass(frozen=True, eq=False)
+class ContextNetwork:
+    """The network of one plane.
+
+    Args:
+        plane: Which plane it predicts.
+        num_planes: How many there are.
+        tables: As `table_shapes` says.
+        exponentials: As the function of that name gives them.
+
+    Raises:
+        ParameterError: A table is missing, of another kind, or lets a sum reach 2^24.
+    """
+
+    plane: int
+    num_planes: int
+    tables: Mapping[str, NDArray[Any]]
+    exponentials: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        _check(self)
+        wide = {
+            name: np.ascontiguousarray(table, np.float32) for name, table in self.tables.items()
+        }
+        # Look-ups and places are added at the scale of the first layer's sums.
+        scale = np.float32(1 << (FIRST_BITS - ACTIVATION_BITS))
+        for name in ("values", "rows", "columns"):
+            wide[name] *= scale
+        object.__setattr__(self, "_wide", wide)
+        object.__setattr__(self, "_weights", self.exponentials.astype(np.float32))
+
+    def hidden(self, inputs: Bytes, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
+        """The activations that both halves of a byte are predicted from.
+
+        Args:
+            inputs: uint8 `(num_inputs, num_bytes)`; those that are not decoded yet are 0.
+            rows: int64 `(num_bytes,)`, from 0 to 15.
+            columns: int64 `(num_bytes,)`, from 0 to 15.
+
+        Returns:
+            float32 `(num_bytes, num_hidden)`, integers from 0 to 255.
+        """
+        wide: dict[str, Floats] = self._wide  # type: ignore[attr-defined]
+        sums = inputs.astype(np.float32).T @ wide["window"]
+        for table, index in zip(
+            wide["values"], looked_up(self.plane, self.num_planes), strict=True
+        ):
+            sums += table.take(inputs[index], axis=0)
+        sums += wide["rows"].take(rows, axis=0)
+        sums += wide["columns"].take(columns, axis=0)
+        first = _activate(sums, FIRST_BITS - ACTIVATION_BITS)
+        sums = first @ wide["hidden"]
+        sums += wide["hidden_bias"]
+        return _activate(sums, WEIGHT_BITS)
+
+    def high_bounds(
+        self, hidden: Floats, possible: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int32]:
+        """Bounds of the high halves.
+
+        Args:
+            hidden: As `hidden` gives it.
+            possible: Which values may come, bool `(16, num_bytes)`, one at least; None is all.
+
+        Returns:
+            int32 `(17, num_bytes)`.
+        """
+        wide: dict[str, Floats] = self._wide  # type: ignore[attr-defined]
+        logits = wide["high"].T @ hidden.T
+        logits += wide["high_bias"][:, np.newaxis]
+        return self._bounds(logits, possible)
+
+    def low_bounds(
+        self,
+        hidden: Floats,
+        high: NDArray[np.int64],
+        possible: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.int32]:
+        """Bounds of the low halves once the high ones are known, int64 `(num_bytes,)`; as above."""
+        wide: dict[str, Floats] = self._wide  # type: ignore[attr-defined]
+        sums = hidden @ wide["low_hidden"]
+        sums += wide["low_hidden_bias"].take(high, axis=0)
+        logits = wide["low"].T @ _activate(sums, WEIGHT_BITS).T
+        logits += wide["low_bias"].T.take(high, axis=1)
+        return self._bounds(logits, possible)
+
+    def _bounds(self, logits: Floats, possible: NDArray[np.bool_] | None) -> NDArray[np.int32]:
+        """Bounds from logits of shape `(16, num_bytes)`."""
+        distances = logits.max(axis=0) - logits
+        distances *= np.float32(2.0 ** (LOGIT_STEP_BITS - SUM_BITS))
+        np.minimum(distances, NUM_EXPONENTIALS - 1, out=distances)
+        weights: Floats = self._weights.take(distances.astype(np.int32))  # type: ignore[attr-defined]
+        least = np.arange(1, HALF + 1, dtype=np.int32)[:, np.newaxis]
+        if possible is not None:
+            weights *= possible
+            least = possible.cumsum(axis=0, dtype=np.int32)
+        # Sums are exact; the division and each product are rounded alike by every machine, and what
+        # is rounded still rises.
+        sums = weights.cumsum(axis=0)
+        whole = sums == sums[-1]
+        sums *= (TOTAL - least[-1]).astype(np.float32) / sums[-1]
+        bounds = np.zeros((HALF + 1, logits.shape[1]), np.int32)
+        bounds[1:] = sums
+        bounds[1:] += least
+        # Behind the last possible value, whatever became of the product.
+        bounds[1:][whole] = TOTAL
+        return bounds
+
+
+def _activate(sums: Floats, bits: int) -> Floats:
+    """Sums as activations: fewer places behind the point, from 0 to 255; in place."""
+    sums *= np.float32(2.0**-bits)
+    np.floor(sums, out=sums)
+    return np.clip(sums, 0, LARGEST_ACTIVATION, out=sums)
+
+
+def _check(network: ContextNetwork) -> None:
+    hidden = network.tables["hidden"].shape[-1] if "hidden" in network.tables else 0
+    if not 1 <= hidden <= LARGEST_HIDDEN:
+        raise ParameterError(
+            f"A context network must have 1 to {LARGEST_HIDDEN} hidden units; received {hidden}."
+        )
+    expected = table_shapes(network.plane, network.num_planes, hidden)
+    found = {name: (table.dtype, table.shape) for name, table in network.tables.items()}
+    if found != {name: (np.dtype(kind), shape) for name, (kind, shape) in expected.items()}:
+        raise ParameterError(
+            f"The tables of a context network must be {sorted(expected)} in their types and "
+            f"shapes; received {sorted(found)} or others."
+        )
+    weights = network.exponentials
+    if weights.dtype != np.int32 or weights.shape != (NUM_EXPONENTIALS,):
+        raise ParameterError(
+            f"exponentials must be int32 of shape ({NUM_EXPONENTIALS},); received {weights.dtype} "
+            f"of shape {weights.shape}."
+        )
+    if weights[0] != 1 << EXPONENTIAL_BITS or weights.min() < 1 or weights.max() > weights[0]:
+        raise ParameterError(
+            f"exponentials must begin with {1 << EXPONENTIAL_BITS:,}, the largest, and none be "
+            f"below 1; received {weights[0]:,} and {weights.min():,} to {weights.max():,}."
+        )
+    largest = largest_sum(network.tables)
+    if largest >= _EXACT:
+        raise ParameterError(
+            f"A context network's sums must stay below {_EXACT:,}; received tables that let one "
+            f"reach {largest:,}."
+        )
+
+
+def largest_sum(tables: Mapping[str, NDArray[Any]]) -> int:
+    """What a sum of the network, or a part of it, can reach at most."""
+    wide = {name: np.abs(table.astype(np.int64)) for name, table in tables.items()}
+    lookups = wide["values"].max(axis=1).sum(axis=0) + wide["rows"].max(axis=0)
+    lookups += wide["columns"].max(axis=0)
+    lookups <<= FIRST_BITS - ACTIVATION_BITS
+    sums = [
+        LARGEST_ACTIVATION * wide["window"].sum(axis=0) + lookups,
+        LARGEST_ACTIVATION * wide["hidden"].sum(axis=0) + wide["hidden_bias"],
+        LARGEST_ACTIVATION * wide["high"].sum(axis=0) + wide["high_bias"],
+        LARGEST_ACTIVATION * wide["low_hidden"].sum(axis=0) + wide["low_hidden_bias"].max(axis=0),
+        LARGEST_ACTIVATION * wide["low"].sum(axis=0) + wide["low_bias"].max(axis=0),
+    ]
+    # The distance between two logits is the sum of both.
+    return int(max(np.max(each) for each in sums) * 2)

@@ -1,0 +1,216 @@
+"""All that decoding needs of a fitted codec: context networks, kept in a model file or an archive.
+
+It knows neither Keras nor the autoencoder: whoever only decodes needs NumPy alone.
+"""
+
+import hashlib
+import lzma
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.coding.contexts import (
+    LARGEST_HIDDEN,
+    MOST_PLANES,
+    NUM_EXPONENTIALS,
+    ContextNetwork,
+    table_shapes,
+)
+from convae.errors import ModelFileError, ParameterError
+from convae.modelfile import FittedJob, ModelContents
+from convae.nn.config import whole_number
+
+JOB = "compression"
+IDENTITY_BYTES = 32
+_EXPONENTIALS = "exponentials"
+_LZMA: dict[str, Any] = {"format": lzma.FORMAT_RAW, "filters": [{"id": lzma.FILTER_LZMA2}]}
+
+Tables = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class CodingModel:
+    """The context networks of images of one kind.
+
+    Args:
+        networks: One for each plane, all with as many hidden units.
+        bits: Of a value: 8, or 16, whose high byte is one plane and its low byte the next.
+    """
+
+    networks: tuple[ContextNetwork, ...]
+    bits: int
+
+    @property
+    def channels(self) -> int:
+        """Values of a pixel."""
+        return len(self.networks) // (self.bits // 8)
+
+    @property
+    def num_hidden(self) -> int:
+        """Hidden units of a network."""
+        return int(self.networks[0].tables["hidden"].shape[0])
+
+    @property
+    def identity(self) -> bytes:
+        """What names this model in an archive: the SHA-256 of all that it decodes by."""
+        digest = hashlib.sha256(repr((self.bits, len(self.networks), self.num_hidden)).encode())
+        for table in self._tables().values():
+            digest.update(_little_endian(table))
+        return digest.digest()
+
+    @classmethod
+    def of(cls, tables: list[Tables], exponentials: NDArray[np.int32], bits: int) -> Self:
+        """A model of tables.
+
+        Args:
+            tables: Those of each plane, as `convae.coding.contexts.table_shapes` says.
+            exponentials: As the function of that name gives them.
+            bits: 8 or 16.
+
+        Raises:
+            ParameterError: A table is of another kind, or there are too few or too many planes.
+        """
+        count = len(tables)
+        if not 1 <= count <= MOST_PLANES or bits not in (8, 16) or count % (bits // 8):
+            raise ParameterError(
+                f"A codec must have 1 to {MOST_PLANES} planes of bytes, of values with 8 or 16 "
+                f"bits; received {count} planes and {bits} bits."
+            )
+        networks = tuple(
+            ContextNetwork(plane, count, found, exponentials) for plane, found in enumerate(tables)
+        )
+        if len({network.tables["hidden"].shape for network in networks}) > 1:
+            raise ParameterError("The networks of a codec must have as many hidden units each.")
+        return cls(networks, bits)
+
+    def to_job(self) -> FittedJob:
+        """What the model file keeps."""
+        settings = {"bits": self.bits, "planes": len(self.networks)}
+        return FittedJob(settings, self._tables())
+
+    @classmethod
+    def from_job(cls, job: FittedJob, origin: str) -> Self:
+        """The inverse of `to_job`, for a file that nobody vouches for.
+
+        Args:
+            job: What `convae.modelfile.read_model` returned.
+            origin: What the message calls the file.
+
+        Raises:
+            ModelFileError: Something is missing, unknown or of the wrong kind.
+        """
+        try:
+            return cls._from_job(job)
+        except ParameterError as error:
+            raise ModelFileError(
+                f"{origin} cannot be used: {error} Get the file again from whoever made it."
+            ) from error
+
+    @classmethod
+    def from_contents(cls, contents: ModelContents, origin: str) -> Self:
+        """The codec of a model file.
+
+        Args:
+            contents: What `convae.modelfile.read_model` returned.
+            origin: What the message calls the file.
+
+        Raises:
+            ModelFileError: There is none, or it is of the wrong kind.
+        """
+        if JOB not in contents.jobs:
+            raise ModelFileError(
+                f"{origin} must hold a codec; received a model without one. Make one: convae train "
+                f"IMAGES --codec."
+            )
+        return cls.from_job(contents.jobs[JOB], origin)
+
+    @classmethod
+    def _from_job(cls, job: FittedJob) -> Self:
+        if set(job.settings) != {"bits", "planes"}:
+            raise ParameterError(
+                f"A codec must have bits and planes; received {sorted(job.settings)}."
+            )
+        bits = whole_number(job.settings["bits"], "bits", 8, 16)
+        planes = whole_number(job.settings["planes"], "planes", 1, MOST_PLANES)
+        return cls._from_tables(job.tables, bits, planes)
+
+    @classmethod
+    def _from_tables(cls, named: Tables, bits: int, planes: int) -> Self:
+        """The inverse of `_tables`."""
+        tables: list[Tables] = [{} for _ in range(planes)]
+        for name, table in named.items():
+            number, _, kind = name.partition("/")
+            if name == _EXPONENTIALS:
+                continue
+            if number not in map(str, range(planes)):
+                raise ParameterError(f"A codec of {planes} planes has no table {name!r:.80}.")
+            tables[int(number)][kind] = table
+        return cls.of(tables, named.get(_EXPONENTIALS, np.empty(0, np.int32)), bits)
+
+    def pack(self) -> bytes:
+        """The model as few bytes, to go with an archive that needs no model file."""
+        head = bytes([self.bits, len(self.networks), self.num_hidden - 1])
+        body = b"".join(_little_endian(table) for table in self._tables().values())
+        return head + lzma.compress(body, **_LZMA)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """The inverse of `pack`, for bytes that nobody vouches for.
+
+        Raises:
+            ParameterError: They are damaged or hostile.
+        """
+        if len(data) < 3:
+            raise ParameterError(f"A packed codec must have 3 bytes or more; received {len(data)}.")
+        bits, planes, hidden = data[0], data[1], data[2] + 1
+        if not 1 <= planes <= MOST_PLANES or hidden > LARGEST_HIDDEN:
+            raise ParameterError(f"A packed codec must have 1 to 4 planes; received {planes}.")
+        kinds = _kinds(planes, hidden)
+        num_bytes = sum(np.dtype(kind).itemsize * _size(shape) for kind, shape in kinds.values())
+        try:
+            # Never more than is needed, whatever the bytes say.
+            body = lzma.LZMADecompressor(**_LZMA).decompress(data[3:], num_bytes)
+        except lzma.LZMAError as error:
+            raise ParameterError(f"A packed codec must be whole; unpacking gave '{error}'.") from (
+                error
+            )
+        if len(body) != num_bytes:
+            raise ParameterError(
+                f"A packed codec must hold {num_bytes:,} bytes; received {len(body):,}."
+            )
+        named: Tables = {}
+        for name, (kind, shape) in kinds.items():
+            size = np.dtype(kind).itemsize * _size(shape)
+            stored = np.frombuffer(body[:size], np.dtype(kind).newbyteorder("<"))
+            named[name] = stored.reshape(shape).astype(kind)
+            body = body[size:]
+        return cls._from_tables(named, bits, planes)
+
+    def _tables(self) -> Tables:
+        """All tables by name, in a fixed order."""
+        named: Tables = {_EXPONENTIALS: self.networks[0].exponentials}
+        for name in _kinds(len(self.networks), self.num_hidden):
+            number, _, kind = name.partition("/")
+            if name != _EXPONENTIALS:
+                named[name] = self.networks[int(number)].tables[kind]
+        return named
+
+
+def _kinds(planes: int, hidden: int) -> dict[str, tuple[type, tuple[int, ...]]]:
+    kinds: dict[str, tuple[type, tuple[int, ...]]] = {
+        _EXPONENTIALS: (np.int32, (NUM_EXPONENTIALS,))
+    }
+    for plane in range(planes):
+        for name, kind in table_shapes(plane, planes, hidden).items():
+            kinds[f"{plane}/{name}"] = kind
+    return kinds
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape))
+
+
+def _little_endian(table: NDArray[Any]) -> bytes:
+    return table.astype(table.dtype.newbyteorder("<")).tobytes()

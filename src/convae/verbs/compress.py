@@ -1,0 +1,188 @@
+"""The verbs `compress` and `decompress`: images as a small archive and back, by a trained model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from convae.console import echo_json, examples, image_names, json_option, load, model_and_images
+from convae.errors import ParameterError
+from convae.files import printable
+
+SHOWN_SKIPPED = 5
+
+
+@click.command(
+    epilog=examples(
+        "convae compress parts/model.safetensors pictures/ pictures.cae --report",
+        "convae compress parts/model.safetensors pictures/ pictures.cae --max-error 2",
+    )
+)
+@model_and_images
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--lossless", is_flag=True, help="Every pixel as it is, which is the default: --max-error 0."
+)
+@click.option(
+    "--max-error",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="K",
+    help="No pixel is off by more than K, at most 127.",
+)
+@click.option(
+    "--with-model",
+    is_flag=True,
+    help="Put into the archive what decoding needs, so that no model file must go with it.",
+)
+@click.option("--report", is_flag=True, help="Say what PNG, WebP, zlib, bz2 and xz would take.")
+@click.option("--strict", is_flag=True, help="Refuse the first picture that cannot be read.")
+@json_option
+def compress(
+    model: Path,
+    images: str,
+    output: Path,
+    lossless: bool,
+    max_error: int,
+    with_model: bool,
+    report: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Pack IMAGES into the one file OUTPUT, with a MODEL from `convae train --codec`.
+
+    Pictures of a folder keep their sizes and names, whatever the model was trained at; their files'
+    own data beside the pixels is not kept. Where IMAGES has a test part, as mnist has, that is what
+    is packed.
+    """
+    from convae.accounting import Accounting
+    from convae.codec import ImageCodec
+
+    if lossless and max_error:
+        raise ParameterError(
+            f"--lossless must go with no --max-error but 0; received {max_error}. Leave one out."
+        )
+    codec = ImageCodec.load(model)
+    skipped: list[tuple[str, str]] = []
+    accounting = Accounting() if report else None
+
+    def batches() -> Iterator[tuple[Any, list[str]]]:
+        for batch, names in _batches(images, skipped, strict):
+            if accounting is not None:
+                accounting.add(batch)
+            yield batch, names
+
+    result = codec.compress(
+        batches(), output, max_error=max_error, with_model=with_model, model_name=model.name
+    )
+    _tell_skipped(skipped)
+    figures: dict[str, Any] = {
+        "num_images": result.num_images,
+        "num_bytes": result.num_bytes,
+        "num_raw_bytes": result.num_raw_bytes,
+        "model_bytes": result.model_bytes,
+        "max_error": max_error,
+        "skipped": [list(pair) for pair in skipped],
+    }
+    lines = [
+        f"{result.num_images:,} images in {result.num_bytes:,} bytes, "
+        f"{8 * result.num_bytes / result.num_raw_bytes:.3f} bits for each 8 of pixels"
+    ]
+    if accounting is not None:
+        peers = accounting.finish()
+        figures["peers"] = peers
+        lines += _judge(result, peers, with_model)
+    if as_json:
+        echo_json({**figures, "files": {"archive": str(output)}})
+        return
+    click.echo("\n".join([*lines, f"wrote {printable(output)}"]))
+
+
+@click.command(
+    epilog=examples(
+        "convae decompress pictures.cae pictures-again/ --model parts/model.safetensors",
+        "convae decompress pictures.cae pictures.npy --model parts/model.safetensors",
+    )
+)
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="The model that packed it; not needed for an archive that was written --with-model.",
+)
+@json_option
+def decompress(archive: Path, output: Path, model: Path | None, as_json: bool) -> None:
+    """Unpack ARCHIVE into OUTPUT: a folder of PNG pictures, or one array where it ends in .npy.
+
+    It needs no backend, and gives the same pixels on every machine.
+    """
+    from convae.coding.archive import ImageArchive
+    from convae.coding.model import CodingModel
+    from convae.extraction import write_array, write_pictures
+    from convae.modelfile import read_model
+    from convae.progress import counted
+
+    coding = None
+    if model is not None:
+        coding = CodingModel.from_contents(read_model(model), str(model))
+    write = write_array if output.suffix == ".npy" else write_pictures
+    with (
+        ImageArchive(archive, coding) as opened,
+        counted(f"unpacking {printable(archive)}") as progress,
+    ):
+        num_images = write(opened, output, progress)
+    if as_json:
+        echo_json({"num_images": num_images, "files": {"images": str(output)}})
+        return
+    click.echo(f"{num_images:,} images\nwrote {printable(output)}")
+
+
+def _batches(
+    images: str, skipped: list[tuple[str, str]], strict: bool
+) -> Iterator[tuple[Any, list[str]]]:
+    """Images as they are: pictures at their own sizes, arrays as a whole."""
+    from convae.images import EXTENSIONS, exact_batches
+    from convae.progress import counted
+
+    path = Path(images)
+    if path.is_dir() or path.suffix.lower() in EXTENSIONS:
+        with counted(f"packing {images}") as progress:
+            yield from exact_batches(path, skipped, strict=strict, progress=progress)
+        return
+    dataset = load(images, None, None, "pad", strict, None)
+    given = dataset.train if dataset.test is None else dataset.test
+    paths = dataset.paths if dataset.test is None else dataset.test_paths
+    yield given, image_names(paths, len(given)) if paths else []
+
+
+def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
+    for name, reason in skipped[:SHOWN_SKIPPED]:
+        click.echo(printable(f"left out: {name}: {reason}"), err=True)
+    if len(skipped) > SHOWN_SKIPPED:
+        click.echo(f"and {len(skipped) - SHOWN_SKIPPED:,} more left out", err=True)
+
+
+def _judge(result: Any, peers: dict[str, int], with_model: bool) -> list[str]:  # noqa: ANN401
+    """How the archive stands beside other ways, and whether the model is worth its bytes."""
+    from convae.accounting import break_even
+
+    packed = result.num_bytes - (result.model_bytes if with_model else 0)
+    whole = packed + result.model_bytes
+    ours = {"convae, without the model": packed, "convae, with the model": whole}
+    rows = sorted({**ours, **peers}.items(), key=lambda row: row[1])
+    lines = [f"  {size:>14,} bytes  {name}" for name, size in rows]
+    best, size = min(peers.items(), key=lambda row: row[1])
+    enough = break_even(result.model_bytes, packed / result.num_images, size / result.num_images)
+    if enough is None:
+        lines.append(f"Do not use it for these images: {best}, takes less, the model not counted.")
+    elif whole >= size:
+        lines.append(
+            f"The model, counted once, is paid for from about {enough:,} such images on; for these "
+            f"alone {best}, takes less."
+        )
+    else:
+        lines.append(f"The model, counted once, is paid for from about {enough:,} such images on.")
+    return lines

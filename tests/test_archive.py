@@ -1,0 +1,305 @@
+"""Blocks and the archive: what goes in comes out, and nothing else does."""
+
+import io
+import lzma
+import struct
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from coders import likely_images, random_model, smooth_images
+
+from convae.coding.archive import END, MAGIC, ArchiveWriter, ImageArchive
+from convae.coding.blocks import Block, Kind, Method, decode_blocks, encode_blocks
+from convae.coding.model import CodingModel
+from convae.errors import ModelFileError, ParameterError
+from convae.modelfile import FittedJob
+
+
+def written(path, model, *batches, **options):
+    with path.open("wb") as stream:
+        writer = ArchiveWriter(stream, model, "parts.safetensors", **options)
+        for batch in batches:
+            writer.add(*batch)
+        assert writer.close() == stream.tell()
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """40 images in blocks of 16 or fewer, with names."""
+    images = likely_images(random_model(), 40, 9, 10)
+    names = [f"a/{index}.png" for index in range(40)]
+    return written(tmp_path / "x.cae", random_model(), (images, names)), images, names
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr("convae.coding.archive.BLOCK_BYTES", 16 * 90)
+    monkeypatch.setattr("convae.coding.archive.GROUP_BYTES", 32 * 90)
+
+
+def test_images_come_back_one_by_one_and_together_with_their_names(archive):
+    path, images, names = archive
+    with ImageArchive(path, random_model()) as opened:
+        assert len(opened) == 40
+        assert [block.kind.num_images for block in opened.blocks()] == [16, 16, 8]
+        for index in (0, 15, 16, 39, -1, -40):
+            np.testing.assert_array_equal(opened[index], images[index])
+        np.testing.assert_array_equal(np.stack(opened[30:36:2]), images[30:36:2])
+        parts = list(opened.read())
+        np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), images)
+        assert [name for _, part in parts for name in part] == names
+        for bad in (40, -41):
+            with pytest.raises(IndexError, match=f"has 40 images; received the index {bad}"):
+                opened[bad]
+
+
+def test_an_archive_of_nothing_is_one(tmp_path):
+    path = written(tmp_path / "x.cae", random_model())
+    with ImageArchive(path, random_model()) as opened:
+        assert len(opened) == 0
+        assert list(opened.read()) == []
+    assert path.stat().st_size < 100
+
+
+def test_images_of_many_kinds_stand_together(tmp_path):
+    kinds = [
+        smooth_images(3, 9, 10, 1),
+        smooth_images(2, 30, 7, 1),
+        smooth_images(2, 9, 10, 3),
+        smooth_images(2, 9, 10, 1, np.uint16),
+        smooth_images(1, 1, 1, 2),
+    ]
+    path = written(tmp_path / "x.cae", random_model(), *[(images,) for images in kinds])
+    with ImageArchive(path, random_model()) as opened:
+        for part, images in zip(opened.read(), kinds, strict=True):
+            np.testing.assert_array_equal(part[0], images)
+            assert part[0].dtype == images.dtype
+            assert part[1] == ()
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (4, np.uint8), (1, np.uint16)])
+def test_planes_of_every_kind_are_coded_by_contexts(channels, dtype):
+    model = random_model(channels * np.dtype(dtype).itemsize, 8 * np.dtype(dtype).itemsize)
+    images = likely_images(model, 6, 9, 10)
+    assert (images.shape, images.dtype) == ((6, 9, 10, channels), dtype)
+    blocks = encode_blocks(images, (), model, 1, 2)
+    kind = Kind(Method.CONTEXTS, model.bits, 3, 9, 10, channels, 1, 1)
+    assert [block.kind for block in blocks] == [kind, kind]
+    np.testing.assert_array_equal(
+        np.concatenate([decode_blocks([block], model) for block in blocks]), images
+    )
+
+
+def test_the_shorter_way_is_taken():
+    # No network codes noise as well as storing it does.
+    noise = np.random.default_rng(0).integers(0, 256, (2, 20, 20, 1)).astype(np.uint8)
+    (block,) = encode_blocks(noise, (), random_model(), 1, 1)
+    assert block.kind.method is Method.STORED
+    assert len(block.stream) < noise.size + 20
+    np.testing.assert_array_equal(decode_blocks([block], random_model()), noise)
+
+
+def test_the_wrong_model_is_refused_by_name(archive):
+    path = archive[0]
+    identity = random_model().identity.hex()[:16]
+    with pytest.raises(ModelFileError, match=rf"parts\.safetensors \({identity}\); received none"):
+        ImageArchive(path)
+    with pytest.raises(ModelFileError, match=rf"parts\.safetensors \({identity}\); received one"):
+        ImageArchive(path, random_model(seed=1))
+
+
+def test_with_its_model_an_archive_needs_no_other(tmp_path):
+    images = smooth_images(4, 9, 10, 3)
+    model = random_model(3)
+    path = written(tmp_path / "x.cae", model, (images,), with_model=True)
+    for given in (None, random_model()):
+        with ImageArchive(path, given) as opened:
+            assert opened.model.identity == model.identity
+            np.testing.assert_array_equal(opened[3], images[3])
+
+
+def test_no_changed_bit_and_no_cut_gets_through(archive, tmp_path):
+    path, images, _ = archive
+    data = path.read_bytes()
+    model, other = random_model(), tmp_path / "y.cae"
+    random = np.random.default_rng(0)
+    changes = [data[:length] for length in random.integers(0, len(data), 100)]
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1 << random.integers(8)
+        changes.append(bytes(changed))
+    for changed in changes:
+        other.write_bytes(changed)
+        with pytest.raises(ModelFileError, match=r"y\.cae|An archive must"):
+            read_all(other, model)
+    other.write_bytes(data)
+    np.testing.assert_array_equal(read_all(other, model), images)
+
+
+def read_all(path, model):
+    with ImageArchive(path, model) as opened:
+        return np.concatenate([part for part, _ in opened.read()])
+
+
+def records(data):
+    """Kind and contents of each record of an archive."""
+    place = len(MAGIC)
+    while place < len(data) - 12:
+        kind, length, _ = struct.unpack_from("<cII", data, place)
+        yield kind, data[place + 9 : place + 9 + length]
+        place += 9 + length
+
+
+def assemble(parts):
+    """An archive of records with correct checksums, and an index of the blocks among them."""
+    stream, entries = io.BytesIO(), []
+    stream.write(MAGIC)
+    for kind, payload in parts:
+        if kind == b"B":
+            (num_images,) = struct.unpack_from("<I", payload, 12)
+            entries.append(struct.pack("<QI", stream.tell(), num_images))
+        if kind == b"I":
+            payload, start = b"".join(entries), stream.tell()
+        crc = zlib.crc32(payload, zlib.crc32(kind))
+        stream.write(struct.pack("<cII", kind, len(payload), crc) + payload)
+    return stream.getvalue() + struct.pack("<Q4s", start, END)
+
+
+def test_an_archive_put_together_by_hand_is_one(archive):
+    path, images, _ = archive
+    data = path.read_bytes()
+    assert assemble(records(data)) == data
+    np.testing.assert_array_equal(read_all(path, random_model()), images)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "text"),
+    [
+        ((0, "<B"), 2, "method 2"),
+        ((0, "<B"), 0, "An archive must hold what was written"),
+        ((1, "<B"), 7, "7 bits"),
+        ((1, "<B"), 16, "1 channels of 16 bits for a model of 1 of 8"),
+        ((2, "<B"), 5, "shape"),
+        ((2, "<B"), 3, "3 channels of 8 bits for a model of 1 of 8"),
+        ((3, "<B"), 1, "8 bits and 1"),
+        ((4, "<H"), 0, "too few for 65536 lanes"),
+        ((4, "<H"), 2, "received '|checksum"),
+        ((6, "<H"), 0, "a step of 0"),
+        ((6, "<H"), 256, "a step of 256"),
+        ((6, "<H"), 3, "received '|checksum"),
+        ((8, "<H"), 0, "shape"),
+        ((8, "<H"), 65_535, "too large"),
+        ((10, "<H"), 11, "received '|checksum"),
+        ((12, "<I"), 0, "a block of 0 images"),
+        ((12, "<I"), 4097, "a block of 4097 images"),
+        ((12, "<I"), 15, "names for 15 images"),
+        ((16, "<I"), 0, "checksum"),
+        ((20, "<I"), 2**31, "names of 2147483648 bytes"),
+        ((20, "<I"), 3, "names that gave|names for"),
+    ],
+)
+def test_a_hostile_block_is_refused(archive, place, value, text):
+    path = archive[0]
+    parts = list(records(path.read_bytes()))
+    offset, kind = place
+    number = next(index for index, (what, _) in enumerate(parts) if what == b"B")
+    payload = bytearray(parts[number][1])
+    struct.pack_into(kind, payload, offset, value)
+    parts[number] = b"B", bytes(payload)
+    path.write_bytes(assemble(parts))
+    with pytest.raises(ModelFileError, match=text):
+        read_all(path, random_model())
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda parts: parts[1:], "no header"),
+        (lambda parts: [(b"H", b"\2" + parts[0][1][1:]), *parts[1:]], "version 2 of the format"),
+        (lambda parts: [parts[0], (b"M", b""), *parts[1:]], "3 bytes or more"),
+        (lambda parts: [parts[0], (b"M", b"\x08\x05\x07abc"), *parts[1:]], "1 to 4 planes"),
+        (lambda parts: [parts[0], (b"M", b"\x08\x01\x07abc"), *parts[1:]], "must be whole|hold"),
+        (lambda parts: [*parts[:-1], (b"X", b""), parts[-1]], None),
+    ],
+)
+def test_hostile_records_are_refused_and_unknown_ones_passed_over(archive, change, text):
+    path, images, _ = archive
+    path.write_bytes(assemble(change(list(records(path.read_bytes())))))
+    if text is None:
+        np.testing.assert_array_equal(read_all(path, random_model()), images)
+    else:
+        with pytest.raises(ModelFileError, match=text):
+            read_all(path, random_model())
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    path = tmp_path / "x.cae"
+    with pytest.raises(ModelFileError, match=r"opening .*x\.cae gave 'No such file"):
+        ImageArchive(path)
+    with pytest.raises(ModelFileError, match="gave 'Is a directory'"):
+        ImageArchive(tmp_path)
+    for data in (b"", b"PNG", MAGIC, MAGIC + bytes(100)):
+        path.write_bytes(data)
+        with pytest.raises(ModelFileError, match=r"x\.cae must be a whole archive"):
+            ImageArchive(path)
+
+
+def test_few_bytes_that_would_unpack_to_many_take_no_memory(archive):
+    path = archive[0]
+    parts = list(records(path.read_bytes()))
+    bomb = Block(Kind(Method.STORED, 8, 1, 9, 10, 1, 1, 1), 0, (), xz_of_zeros(1 << 30))
+    parts[1] = b"B", bomb.to_bytes()
+    path.write_bytes(assemble(parts))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError):
+            read_all(path, random_model())
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def xz_of_zeros(num_bytes):
+    packer = lzma.LZMACompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2}])
+    part = bytes(1 << 20)
+    data = b"".join(packer.compress(part) for _ in range(num_bytes >> 20))
+    return data + packer.flush()
+
+
+@pytest.mark.parametrize(("planes", "bits"), [(1, 8), (3, 8), (2, 16)])
+def test_a_model_packs_and_keeps_in_a_job(planes, bits):
+    model = random_model(planes, bits)
+    assert CodingModel.unpack(model.pack()).identity == model.identity
+    assert CodingModel.from_job(model.to_job(), "x").identity == model.identity
+    assert len(model.pack()) < sum(table.nbytes for table in model.to_job().tables.values())
+    other = random_model(planes, bits, seed=1)
+    assert other.identity != model.identity
+
+
+@pytest.mark.parametrize(
+    ("settings", "tables", "text"),
+    [
+        ({"bits": 8}, {}, "must have bits and planes"),
+        ({"bits": 9, "planes": 1}, {}, "8 or 16 bits|values with 8"),
+        ({"bits": 16, "planes": 1}, {}, "received 1 planes and 16 bits"),
+        ({"bits": 8, "planes": 5}, {}, "planes must be from 1 to 4"),
+        ({"bits": 8, "planes": 2}, {}, "context network must"),
+        ({"bits": 8, "planes": 1}, {"1/high": None}, "has no table '1/high'"),
+        ({"bits": 8, "planes": 1}, {"exponentials": np.zeros(3, np.int32)}, "exponentials must"),
+    ],
+)
+def test_a_hostile_job_is_refused(settings, tables, text):
+    job = random_model().to_job()
+    bad = FittedJob(settings, {**job.tables, **tables})
+    with pytest.raises(ModelFileError, match=text):
+        CodingModel.from_job(bad, "model.safetensors")
+
+
+def test_networks_of_different_widths_are_refused():
+    tables = [dict(random_model(2).networks[0].tables), None]
+    tables[1] = dict(random_model(2, hidden=9).networks[1].tables)
+    with pytest.raises(ParameterError, match="as many hidden units each"):
+        CodingModel.of(tables, random_model().networks[0].exponentials, 8)

@@ -1,0 +1,249 @@
+"""`ImageCodec`, and the training of its networks."""
+
+import lzma
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from coders import random_model, smooth_images
+from sklearn.exceptions import NotFittedError
+
+import convae.codec
+from convae import AnomalyDetector, ConvAutoencoder, ImageCodec
+from convae.coding.archive import ImageArchive
+from convae.coding.blocks import Method
+from convae.coding.contexts import ContextNetwork, exponentials
+from convae.coding.rans import TOTAL
+from convae.coding.samples import FLAT_RARITY, ContextSampler
+from convae.errors import ImageError, ModelFileError, OutputError, ParameterError
+from convae.nn.contexts import _ContextModel, train_contexts
+
+
+def read_all(codec, path):
+    with codec.open(path) as archive:
+        return [(part, names) for part, names in archive.read()]
+
+
+def test_digits_come_back_exactly_and_small(codec, digits, tmp_path):
+    path = tmp_path / "digits.cae"
+    report = codec.compress(digits, path)
+    assert report.num_images == len(digits)
+    assert report.num_bytes == path.stat().st_size
+    assert report.num_raw_bytes == digits.size
+    # A network that learned nothing would take 8 bits a pixel; with 150 steps it takes 2.2.
+    assert report.num_bytes < 0.85 * len(lzma.compress(digits.tobytes(), preset=9))
+    ((part, names),) = read_all(codec, path)
+    np.testing.assert_array_equal(part, digits)
+    assert names == ()
+
+
+def test_a_saved_codec_decodes_and_writes_the_same_bytes(codec, codec_path, digits, tmp_path):
+    loaded = ImageCodec.load(codec_path)
+    codec.compress(digits, tmp_path / "a.cae")
+    loaded.compress(digits, tmp_path / "b.cae")
+    assert (tmp_path / "a.cae").read_bytes() == (tmp_path / "b.cae").read_bytes()
+    with loaded.open(tmp_path / "a.cae") as archive:
+        np.testing.assert_array_equal(archive[5], digits[5])
+    np.testing.assert_array_equal(
+        loaded.autoencoder_.transform(digits), codec.autoencoder_.transform(digits)
+    )
+
+
+def test_decoding_needs_no_backend(codec, codec_path, digits, tmp_path):
+    path = tmp_path / "digits.cae"
+    codec.compress(digits, path)
+    np.save(tmp_path / "digits.npy", digits[..., 0])
+    program = f"""
+import sys
+from convae.cli import main
+assert main(["decompress", {str(path)!r}, {str(tmp_path / "out.npy")!r}, "--model",
+             {str(codec_path)!r}]) == 0
+loaded = {{name.split(".")[0] for name in sys.modules}} & {{"keras", "jax", "tensorflow", "torch"}}
+sys.exit(f"loads {{loaded}}" if loaded else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out.npy").read_bytes() == (tmp_path / "digits.npy").read_bytes()
+
+
+@pytest.mark.parametrize("max_error", [1, 2, 6, 127])
+def test_no_pixel_is_off_by_more_than_what_was_asked_for(codec, digits, tmp_path, max_error):
+    exact = codec.compress(digits, tmp_path / "exact.cae").num_bytes
+    less = codec.compress(digits, tmp_path / "less.cae", max_error=max_error).num_bytes
+    ((part, _),) = read_all(codec, tmp_path / "less.cae")
+    off = np.abs(part.astype(int) - digits).max()
+    assert 0 < off <= max_error
+    assert less < exact
+
+
+@pytest.mark.parametrize(
+    ("count", "height", "width", "channels", "dtype"),
+    [
+        (1, 28, 28, 1, np.uint8),
+        (3, 5, 61, 1, np.uint8),
+        (3, 20, 20, 3, np.uint8),
+        (3, 20, 20, 1, np.uint16),
+        (2, 1, 1, 2, np.uint8),
+    ],
+)
+def test_images_of_other_kinds_cost_more_but_come_back(
+    codec, tmp_path, count, height, width, channels, dtype
+):
+    images = smooth_images(count, height, width, channels, dtype)
+    codec.compress(images[..., 0] if channels == 1 else images, tmp_path / "x.cae")
+    ((part, _),) = read_all(codec, tmp_path / "x.cae")
+    np.testing.assert_array_equal(part, images)
+
+
+def test_noise_and_blank_images_come_back(codec, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
+    blank = np.full((3, 28, 28), 77, np.uint8)
+    report = codec.compress([*noise, *blank], tmp_path / "x.cae")
+    assert report.num_bytes < 1.1 * noise.size
+    ((part, _),) = read_all(codec, tmp_path / "x.cae")
+    np.testing.assert_array_equal(part[..., 0], np.concatenate([noise, blank]))
+
+
+def test_batches_are_taken_one_at_a_time(codec, digits, tmp_path):
+    def batches():
+        yield digits[:3], ["a", "b", "c"]
+        yield digits[:2, :20], ["d", "e"]
+
+    report = codec.compress(batches(), tmp_path / "x.cae")
+    assert report.num_images == 5
+    parts = read_all(codec, tmp_path / "x.cae")
+    assert [names for _, names in parts] == [("a", "b", "c"), ("d", "e")]
+    np.testing.assert_array_equal(parts[1][0], digits[:2, :20])
+    assert codec.compress(iter([]), tmp_path / "empty.cae").num_images == 0
+
+
+def test_a_million_small_images_would_not_be_held_at_once(codec, digits, tmp_path):
+    seen = []
+
+    def batches():
+        for index in range(3):
+            seen.append(index)
+            yield digits, ()
+            assert len(seen) == index + 1
+
+    codec.compress(batches(), tmp_path / "x.cae")
+    assert seen == [0, 1, 2]
+
+
+def test_colours_and_16_bits_are_learned(monkeypatch, tmp_path):
+    monkeypatch.setattr("convae.codec.FEWEST_STEPS", 150)
+    monkeypatch.setattr("convae.codec.MOST_STEPS", 150)
+    tiny = ConvAutoencoder(filters=(2,), latent_dim=2, epochs=1)
+    colour = smooth_images(12, 12, 12, 3)
+    deep = smooth_images(12, 12, 12, 1, np.uint16)
+    for images, given in ((colour, colour), (deep, deep / 65_535)):
+        codec = ImageCodec(tiny).fit(given.astype(np.float32) if given is not images else given)
+        assert codec.model_.channels == images.shape[3]
+        assert codec.model_.bits == 8 * images.itemsize
+        codec.compress(images, tmp_path / "x.cae")
+        with codec.open(tmp_path / "x.cae") as archive:
+            assert [block.kind.method for block in archive.blocks()] == [Method.CONTEXTS]
+            np.testing.assert_array_equal(np.stack(list(archive)), images)
+
+
+def test_a_fitted_autoencoder_is_kept_and_other_jobs_with_it(
+    codec, detector, detector_path, tmp_path
+):
+    assert codec.autoencoder_ is codec.autoencoder
+    both = tmp_path / "both.safetensors"
+    loaded = ConvAutoencoder.load(detector_path)
+    keeping = ImageCodec(loaded)
+    keeping.autoencoder_, keeping.model_ = loaded, random_model()
+    keeping.save(both)
+    images = smooth_images(3, 28, 28, 1)
+    np.testing.assert_array_equal(
+        AnomalyDetector.load(both).score_samples(images), detector.score_samples(images)
+    )
+    assert ImageCodec.load(both).model_.identity == random_model().identity
+
+
+def test_a_model_without_a_codec_says_how_to_make_one(model_path):
+    with pytest.raises(ModelFileError, match="convae train IMAGES --codec"):
+        ImageCodec.load(model_path)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((2, 8, 8), np.float32),
+        np.zeros((2, 8, 8, 5), np.uint8),
+        np.zeros((8, 8), np.uint8),
+        np.zeros((0, 8, 8), np.uint8),
+        np.zeros((2, 8, 8), np.int64),
+    ],
+)
+def test_what_cannot_be_compressed_is_refused_and_nothing_is_written(codec, tmp_path, bad):
+    with pytest.raises(ImageError, match="Images to compress must be uint8 or uint16"):
+        codec.compress(bad, tmp_path / "x.cae")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_misuse_is_refused(codec, digits, tmp_path, full_disk):
+    with pytest.raises(NotFittedError):
+        ImageCodec().compress(digits, tmp_path / "x.cae")
+    for bad in (-1, 128, 1.5):
+        with pytest.raises(ParameterError, match="max_error must be"):
+            codec.compress(digits, tmp_path / "x.cae", max_error=bad)
+    with pytest.raises(ParameterError, match="as many names as images; received 2 for 64"):
+        codec.compress(digits, tmp_path / "x.cae", names=["a", "b"])
+    with full_disk(1000), pytest.raises(OutputError):
+        codec.compress(digits, tmp_path / "x.cae")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_trained_costs_what_the_integers_code(digits):
+    sampler = ContextSampler(digits, 0, 0)
+    tables = train_contexts(lambda: sampler.draw(256), 0, 1, 20, 0)
+    batch = sampler.draw(500)
+    network = ContextNetwork(0, 1, tables, exponentials())
+    hidden = network.hidden(batch.inputs.T, batch.rows, batch.columns)
+    high, low = np.divmod(batch.values.astype(np.int64), 16)
+    nats = np.zeros(500)
+    for bounds, halves in (
+        (network.high_bounds(hidden), high),
+        (network.low_bounds(hidden, high), low),
+    ):
+        index = np.arange(500)
+        nats -= np.log((bounds[halves + 1, index] - bounds[halves, index]) / TOTAL)
+    model = _ContextModel(0, 1, 0)
+    for name, table in tables.items():
+        model.weights_by_name[name].assign(table / convae.nn.contexts.SCALES[name])
+    found = np.asarray(
+        model(
+            {
+                "inputs": batch.inputs,
+                "places": np.stack([batch.rows, batch.columns], axis=1),
+                "halves": np.stack([high, low], axis=1).astype(np.int32),
+            }
+        )
+    )
+    # Distances between logits are cut to 1/64, and no value has a share of nothing.
+    np.testing.assert_allclose(nats, found, atol=0.06, rtol=0.02)
+
+
+def test_drawn_contexts_are_those_of_the_images():
+    planes = smooth_images(4, 9, 11, 3, seed=2)
+    planes[0] = 50
+    batch = ContextSampler(planes, 1, 0).draw(2000)
+    assert batch.inputs.shape == (2000, 123)
+    assert set(batch.weights) == {1, FLAT_RARITY}
+    windows = batch.inputs.reshape(-1, 3, 41)
+    flat = (windows[:, :, :40] == windows[:, :, :1]).all(axis=(1, 2))
+    np.testing.assert_array_equal(batch.weights, np.where(flat, FLAT_RARITY, 1))
+    assert (windows[:, 1:, 40] == 0).all()
+    # Left neighbours are at most 3 away, but for those outside and those in the first row.
+    left = windows[:, 1, 0].astype(int)
+    near = np.abs(left - batch.values) <= 3
+    assert near[(batch.rows > 1) & (batch.columns > 1)].all()
+
+
+def test_the_archive_of_one_machine_is_read_by_number(codec, digits, tmp_path):
+    codec.compress(digits, tmp_path / "x.cae", names=[f"{index}" for index in range(64)])
+    with ImageArchive(tmp_path / "x.cae", codec.model_) as archive:
+        assert [name for _, names in archive.read() for name in names][63] == "63"

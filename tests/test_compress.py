@@ -1,0 +1,200 @@
+"""The verbs `compress` and `decompress`, and the option --codec of `train`."""
+
+import json
+
+import numpy as np
+import pytest
+from coders import random_model, smooth_images
+from PIL import Image
+
+from convae.accounting import Accounting, break_even
+from convae.coding.archive import ArchiveWriter
+from convae.images import exact_batches, read_exact, write_image
+from convae.modelfile import read_model
+
+
+@pytest.fixture
+def pictures(digits, tmp_path):
+    """Pictures of several sizes and kinds, and a file that is none."""
+    folder = tmp_path / "pictures"
+    for index, image in enumerate(digits[:5]):
+        write_image(folder / f"digit{index}.png", image)
+    write_image(folder / "sub" / "colour.png", smooth_images(1, 30, 17, 3)[0])
+    write_image(folder / "deep.png", smooth_images(1, 12, 12, 1, np.uint16)[0])
+    Image.fromarray(digits[6, ..., 0]).save(folder / "digit6.bmp")
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_a_folder_comes_back_with_names_and_sizes(command, codec_path, pictures, tmp_path):
+    out, again = tmp_path / "x.cae", tmp_path / "again"
+    done = command("compress", codec_path, pictures, out, "--json")
+    assert done.code == 0
+    assert "left out: broken.png: A picture must be" in done.err
+    report = json.loads(done.out)
+    assert report["num_images"] == 8
+    assert report["num_bytes"] == out.stat().st_size
+    assert [name for name, _ in report["skipped"]] == ["broken.png"]
+    done = command("decompress", out, again, "--model", codec_path, "--json")
+    assert json.loads(done.out) == {"num_images": 8, "files": {"images": str(again)}}
+    names = sorted(str(path.relative_to(again)) for path in again.rglob("*.*"))
+    assert names == [
+        "deep.png", *(f"digit{index}.png" for index in range(5)), "digit6.bmp.png",
+        "sub/colour.png",
+    ]  # fmt: skip
+    for name in names:
+        source = pictures / name.removesuffix(".png" if name == "digit6.bmp.png" else "")
+        found, expected = read_exact(again / name), read_exact(source)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    for strict in (("--strict",),):
+        done = command("compress", codec_path, pictures, tmp_path / "y.cae", *strict)
+        assert done.code == 1
+        assert "broken.png" in done.err
+        assert not (tmp_path / "y.cae").exists()
+
+
+def test_an_archive_with_its_model_needs_none(command, codec_path, digits, tmp_path):
+    np.save(tmp_path / "digits.npy", digits)
+    out, array = tmp_path / "x.cae", tmp_path / "y.npy"
+    done = command("compress", codec_path, tmp_path / "digits.npy", out, "--with-model")
+    assert done.code == 0
+    assert "64 images in" in done.out
+    assert command("decompress", out, array).code == 0
+    np.testing.assert_array_equal(np.load(array), digits[..., 0])
+    done = command("decompress", out, tmp_path / "pictures")
+    assert done.code == 0
+    np.testing.assert_array_equal(read_exact(tmp_path / "pictures" / "07.png"), digits[7])
+
+
+def test_the_report_says_what_others_take_and_when_the_model_pays(
+    command, codec_path, digits, tmp_path
+):
+    np.save(tmp_path / "digits.npy", digits)
+    done = command("compress", codec_path, tmp_path / "digits.npy", tmp_path / "x.cae", "--report")
+    assert done.code == 0
+    assert "bytes  convae, without the model" in done.out
+    assert "bytes  PNG, one file an image" in done.out
+    assert "bytes  xz, one stream" in done.out
+    assert "paid for from about" in done.out
+    assert "for these alone" in done.out
+    noise = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
+    np.save(tmp_path / "noise.npy", noise)
+    done = command(
+        "compress", codec_path, tmp_path / "noise.npy", tmp_path / "x.cae", "--report", "--json"
+    )
+    peers = json.loads(done.out)["peers"]
+    assert peers["zlib, one stream"] > noise.size
+    assert list(peers.values()) == sorted(peers.values())
+
+
+def test_peers_are_counted_and_those_that_cannot_keep_the_images_left_out():
+    images = smooth_images(3, 10, 12, 1)
+    accounting = Accounting()
+    accounting.add(images[:2])
+    accounting.add(images[2:])
+    counted = accounting.finish()
+    assert len(counted) == 8
+    assert counted["zlib, one file an image"] > counted["zlib, one stream"]
+    accounting = Accounting()
+    accounting.add(images)
+    accounting.add(smooth_images(3, 10, 12, 1, np.uint16))
+    counted = accounting.finish()
+    assert "PNG, one file an image" in counted
+    assert "WebP, one file an image" not in counted
+
+
+def test_the_model_breaks_even_after_so_many_images():
+    assert break_even(1000, 90, 100) == 100
+    assert break_even(1000, 90, 90.5) == 2000
+    assert break_even(1000, 90, 90) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../out.png", "/etc/out.png", "a/../../b.png", "C:x.png", "a\\b.png", "x.png.", "nul\n"],
+)
+def test_names_that_lead_elsewhere_are_refused(command, tmp_path, name):
+    path = tmp_path / "x.cae"
+    with path.open("wb") as stream:
+        writer = ArchiveWriter(stream, random_model(), "m", with_model=True)
+        writer.add(smooth_images(1, 9, 9, 1), [name])
+        writer.close()
+    done = command("decompress", path, tmp_path / "deep" / "out")
+    assert done.code == 1
+    assert "must give each picture a name of its own inside the folder" in done.err
+    assert [item.name for item in tmp_path.rglob("*.png*")] == []
+
+
+def test_two_pictures_of_one_name_are_refused(command, tmp_path):
+    path = tmp_path / "x.cae"
+    with path.open("wb") as stream:
+        writer = ArchiveWriter(stream, random_model(), "m", with_model=True)
+        writer.add(smooth_images(2, 9, 9, 1), ["a", "a.png"])
+        writer.close()
+    done = command("decompress", path, tmp_path / "out")
+    assert done.code == 1
+    assert "twice" in done.err
+
+
+def test_what_fits_no_picture_or_no_array_is_refused(command, tmp_path):
+    for images, target in (
+        ([smooth_images(1, 9, 9, 2)], "out"),
+        ([smooth_images(1, 9, 9, 1), smooth_images(1, 9, 8, 1)], "out.npy"),
+        ([], "out.npy"),
+    ):
+        path = tmp_path / "x.cae"
+        with path.open("wb") as stream:
+            writer = ArchiveWriter(stream, random_model(), "m", with_model=True)
+            for batch in images:
+                writer.add(batch)
+            writer.close()
+        done = command("decompress", path, tmp_path / target)
+        assert done.code == 1
+        assert "must have" in done.err
+        assert not (tmp_path / "out.npy").exists()
+
+
+def test_misuse_of_the_verbs_is_refused(command, codec_path, model_path, pictures, tmp_path):
+    out = tmp_path / "x.cae"
+    for arguments, text in (
+        (("compress", model_path, pictures, out), "convae train IMAGES --codec"),
+        (("compress", codec_path, tmp_path / "none.png", out), "nothing|holds none"),
+        (("compress", codec_path, pictures, out, "--max-error", "200"), "max_error must be from 0"),
+        (("compress", codec_path, pictures, out, "--lossless", "--max-error", "1"), "--lossless"),
+        (("decompress", pictures / "digit0.png", out), "must be a whole archive of images"),
+    ):
+        done = command(*arguments)
+        assert done.code == 1
+        assert any(part in done.err for part in text.split("|"))
+        assert not out.exists()
+    assert command("compress", codec_path, pictures, out).code == 0
+    done = command("decompress", out, tmp_path / "again")
+    assert done.code == 1
+    assert "must be read with the model that coded it, model.safetensors (" in done.err
+
+
+def test_training_with_a_codec_keeps_it_in_the_file(command, pictures, monkeypatch, tmp_path):
+    monkeypatch.setattr("convae.codec.FEWEST_STEPS", 3)
+    monkeypatch.setattr("convae.codec.MOST_STEPS", 3)
+    done = command(
+        "train", pictures, "--codec", "--anomalies", "--size", "12", "--channels", "1",
+        "--filters", "4", "--latent-dim", "3", "--epochs", "1", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert done.code == 0
+    contents = read_model(tmp_path / "out" / "model.safetensors")
+    assert sorted(contents.jobs) == ["anomalies", "compression"]
+    # What was learned from is grey with 16 bits, since one of the pictures is.
+    assert contents.jobs["compression"].settings == {"bits": 16, "planes": 2}
+
+
+def test_pictures_of_one_size_come_together_and_none_at_all_is_refused(pictures, monkeypatch):
+    skipped = []
+    batches = list(exact_batches(pictures, skipped))
+    assert [(batch.shape, len(names)) for batch, names in batches] == [
+        ((1, 12, 12, 1), 1), ((6, 28, 28, 1), 6), ((1, 30, 17, 3), 1),
+    ]  # fmt: skip
+    assert batches[0][0].dtype == np.uint16
+    assert [name for name, _ in skipped] == ["broken.png"]
+    monkeypatch.setattr("convae.images.exact.BATCH_BYTES", 1)
+    assert [len(names) for _, names in exact_batches(pictures, [])] == [1] * 8

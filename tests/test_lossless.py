@@ -1,0 +1,79 @@
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from coders import random_model, smooth_images
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convae.coding.lossless import PlaneCoding, decode_planes, encode_planes
+from convae.errors import ParameterError
+
+GOLDEN = "7917641340615f98193cfab9b61ba502e01d416e41d1b6ac6142ca4a44d008e9"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    num_images=st.integers(1, 4),
+    num_streams=st.integers(1, 3),
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    num_planes=st.integers(1, 4),
+    num_lanes=st.integers(1, 9),
+)
+def test_what_is_encoded_is_decoded(
+    seed, num_images, num_streams, height, width, num_planes, num_lanes
+):
+    planes = smooth_images(num_images * num_streams, height, width, num_planes, seed=seed)
+    coding = PlaneCoding(random_model(num_planes).networks)
+    streams = encode_planes(planes, coding, num_lanes, num_streams)
+    shape = num_images, height, width
+    np.testing.assert_array_equal(decode_planes(streams, shape, coding, num_lanes), planes)
+    # Streams have nothing to do with each other.
+    last = decode_planes(streams[-1:], shape, coding, num_lanes)
+    np.testing.assert_array_equal(last, planes[-num_images:])
+
+
+@pytest.mark.parametrize("step", [3, 5, 13, 33, 255])
+@pytest.mark.parametrize("bytes_a_value", [1, 2])
+def test_with_a_step_its_multiples_and_the_largest_value_are_decoded(step, bytes_a_value):
+    largest = 256**bytes_a_value - 1
+    values = np.random.default_rng(step).integers(0, largest + step, (2, 9, 9)) // step * step
+    values[0, 0] = largest
+    values = np.minimum(values, largest)
+    planes = np.stack(
+        [values >> 8 * (bytes_a_value - 1 - index) & 255 for index in range(bytes_a_value)],
+        axis=-1,
+    ).astype(np.uint8)
+    coding = PlaneCoding(random_model(bytes_a_value).networks, bytes_a_value, step)
+    streams = encode_planes(planes, coding, 2)
+    np.testing.assert_array_equal(decode_planes(streams, (2, 9, 9), coding, 2), planes)
+    exact = encode_planes(planes, PlaneCoding(coding.networks, bytes_a_value), 2)
+    assert len(streams[0]) < len(exact[0])
+
+
+def test_the_bytes_are_always_these_in_any_thread():
+    planes = smooth_images(5, 11, 13, 3, seed=1)
+    coding = PlaneCoding(random_model(3).networks)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: encode_planes(planes, coding, 4), range(6)))
+    assert {hashlib.sha256(data).hexdigest() for (data,) in found} == {GOLDEN}
+
+
+def test_damage_is_refused_or_gives_other_pixels_but_never_fails_otherwise():
+    planes = smooth_images(2, 8, 8, 1)
+    coding = PlaneCoding(random_model().networks)
+    (data,) = encode_planes(planes, coding, 2)
+    refused = 0
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1 << place % 8
+        try:
+            decoded = decode_planes([bytes(changed)], (2, 8, 8), coding, 2)
+        except ParameterError:
+            refused += 1
+        else:
+            assert decoded.shape == planes.shape
+    assert refused > len(data) / 2
