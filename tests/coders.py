@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from convae.coding.contextmodel import ContextModel
 from convae.coding.contexts import exponentials, table_shapes
 from convae.coding.lossless import PlaneCoding, _walk
-from convae.coding.model import CodingModel
 from convae.coding.rans import TOTAL
 from convae.coding.waves import Canvas, waves
 
@@ -26,7 +26,7 @@ def random_tables(plane, num_planes, hidden=8, seed=0):
 def random_model(num_planes=1, bits=8, hidden=8, seed=0):
     """A model of random tables."""
     tables = [random_tables(plane, num_planes, hidden, seed) for plane in range(num_planes)]
-    return CodingModel.of(tables, exponentials(), bits)
+    return ContextModel.of(tables, exponentials(), bits)
 
 
 def likely_images(model, count, height, width, seed=0):

@@ -12,7 +12,7 @@ from coders import likely_images, random_model, smooth_images
 
 from convae.coding.archive import END, MAGIC, ArchiveWriter, ImageArchive
 from convae.coding.blocks import Block, Kind, Method, decode_blocks, encode_blocks
-from convae.coding.model import CodingModel
+from convae.coding.contextmodel import ContextModel
 from convae.errors import ModelFileError, ParameterError
 from convae.modelfile import FittedJob
 
@@ -42,7 +42,7 @@ def small_blocks(monkeypatch):
 
 def test_images_come_back_one_by_one_and_together_with_their_names(archive):
     path, images, names = archive
-    with ImageArchive(path, random_model()) as opened:
+    with ImageArchive(path, [random_model()]) as opened:
         assert len(opened) == 40
         assert [block.kind.num_images for block in opened.blocks()] == [16, 16, 8]
         for index in (0, 15, 16, 39, -1, -40):
@@ -58,7 +58,7 @@ def test_images_come_back_one_by_one_and_together_with_their_names(archive):
 
 def test_an_archive_of_nothing_is_one(tmp_path):
     path = written(tmp_path / "x.cae", random_model())
-    with ImageArchive(path, random_model()) as opened:
+    with ImageArchive(path, [random_model()]) as opened:
         assert len(opened) == 0
         assert list(opened.read()) == []
     assert path.stat().st_size < 100
@@ -73,7 +73,7 @@ def test_images_of_many_kinds_stand_together(tmp_path):
         smooth_images(1, 1, 1, 2),
     ]
     path = written(tmp_path / "x.cae", random_model(), *[(images,) for images in kinds])
-    with ImageArchive(path, random_model()) as opened:
+    with ImageArchive(path, [random_model()]) as opened:
         for part, images in zip(opened.read(), kinds, strict=True):
             np.testing.assert_array_equal(part[0], images)
             assert part[0].dtype == images.dtype
@@ -108,14 +108,14 @@ def test_the_wrong_model_is_refused_by_name(archive):
     with pytest.raises(ModelFileError, match=rf"parts\.safetensors \({identity}\); received none"):
         ImageArchive(path)
     with pytest.raises(ModelFileError, match=rf"parts\.safetensors \({identity}\); received one"):
-        ImageArchive(path, random_model(seed=1))
+        ImageArchive(path, [random_model(seed=1)])
 
 
 def test_with_its_model_an_archive_needs_no_other(tmp_path):
     images = smooth_images(4, 9, 10, 3)
     model = random_model(3)
     path = written(tmp_path / "x.cae", model, (images,), with_model=True)
-    for given in (None, random_model()):
+    for given in ((), [random_model()]):
         with ImageArchive(path, given) as opened:
             assert opened.model.identity == model.identity
             np.testing.assert_array_equal(opened[3], images[3])
@@ -140,7 +140,7 @@ def test_no_changed_bit_and_no_cut_gets_through(archive, tmp_path):
 
 
 def read_all(path, model):
-    with ImageArchive(path, model) as opened:
+    with ImageArchive(path, [model]) as opened:
         return np.concatenate([part for part, _ in opened.read()])
 
 
@@ -178,12 +178,13 @@ def test_an_archive_put_together_by_hand_is_one(archive):
 @pytest.mark.parametrize(
     ("place", "value", "text"),
     [
-        ((0, "<B"), 2, "method 2"),
+        ((0, "<B"), 3, "method 3"),
+        ((0, "<B"), 2, "method 2, 1 channels"),
         ((0, "<B"), 0, "An archive must hold what was written"),
         ((1, "<B"), 7, "7 bits"),
-        ((1, "<B"), 16, "1 channels of 16 bits for a model of 1 of 8"),
+        ((1, "<B"), 16, "1 channels of 16 bits for a model of contexts, 1 of 8"),
         ((2, "<B"), 5, "shape"),
-        ((2, "<B"), 3, "3 channels of 8 bits for a model of 1 of 8"),
+        ((2, "<B"), 3, "3 channels of 8 bits for a model of contexts, 1 of 8"),
         ((3, "<B"), 1, "8 bits and 1"),
         ((4, "<H"), 0, "too few for 65536 lanes"),
         ((4, "<H"), 2, "received '|checksum"),
@@ -219,9 +220,19 @@ def test_a_hostile_block_is_refused(archive, place, value, text):
     [
         (lambda parts: parts[1:], "no header"),
         (lambda parts: [(b"H", b"\2" + parts[0][1][1:]), *parts[1:]], "version 2 of the format"),
-        (lambda parts: [parts[0], (b"M", b""), *parts[1:]], "3 bytes or more"),
-        (lambda parts: [parts[0], (b"M", b"\x08\x05\x07abc"), *parts[1:]], "1 to 4 planes"),
-        (lambda parts: [parts[0], (b"M", b"\x08\x01\x07abc"), *parts[1:]], "must be whole|hold"),
+        (lambda parts: [parts[0], (b"M", b"C"), *parts[1:]], "must be whole"),
+        (
+            lambda parts: [parts[0], (b"M", b"C\3" + struct.pack("<3I", 8, 5, 8)), *parts[1:]],
+            "1 to 4 planes",
+        ),
+        (
+            lambda parts: [
+                parts[0],
+                (b"M", b"C\3" + struct.pack("<3I", 8, 1, 8) + b"abc"),
+                *parts[1:],
+            ],
+            "must be whole|hold",
+        ),
         (lambda parts: [*parts[:-1], (b"X", b""), parts[-1]], None),
     ],
 )
@@ -272,8 +283,8 @@ def xz_of_zeros(num_bytes):
 @pytest.mark.parametrize(("planes", "bits"), [(1, 8), (3, 8), (2, 16)])
 def test_a_model_packs_and_keeps_in_a_job(planes, bits):
     model = random_model(planes, bits)
-    assert CodingModel.unpack(model.pack()).identity == model.identity
-    assert CodingModel.from_job(model.to_job(), "x").identity == model.identity
+    assert ContextModel.unpack(model.pack()).identity == model.identity
+    assert ContextModel.from_job(model.to_job(), "x").identity == model.identity
     assert len(model.pack()) < sum(table.nbytes for table in model.to_job().tables.values())
     other = random_model(planes, bits, seed=1)
     assert other.identity != model.identity
@@ -295,11 +306,11 @@ def test_a_hostile_job_is_refused(settings, tables, text):
     job = random_model().to_job()
     bad = FittedJob(settings, {**job.tables, **tables})
     with pytest.raises(ModelFileError, match=text):
-        CodingModel.from_job(bad, "model.safetensors")
+        ContextModel.from_job(bad, "model.safetensors")
 
 
 def test_networks_of_different_widths_are_refused():
     tables = [dict(random_model(2).networks[0].tables), None]
     tables[1] = dict(random_model(2, hidden=9).networks[1].tables)
     with pytest.raises(ParameterError, match="as many hidden units each"):
-        CodingModel.of(tables, random_model().networks[0].exponentials, 8)
+        ContextModel.of(tables, random_model().networks[0].exponentials, 8)

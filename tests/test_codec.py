@@ -17,6 +17,7 @@ from convae.coding.contexts import ContextNetwork, exponentials
 from convae.coding.rans import TOTAL
 from convae.coding.samples import FLAT_RARITY, ContextSampler
 from convae.errors import ImageError, ModelFileError, OutputError, ParameterError
+from convae.latentcodes import ROUNDING_SHARE, fit_latent_codes
 from convae.nn.contexts import _ContextModel, train_contexts
 
 
@@ -105,6 +106,59 @@ def test_noise_and_blank_images_come_back(codec, tmp_path):
     np.testing.assert_array_equal(part[..., 0], np.concatenate([noise, blank]))
 
 
+def test_tiny_archives_are_the_reconstructions_in_a_few_bytes(codec, digits, tmp_path):
+    path = tmp_path / "tiny.cae"
+    report = codec.compress(digits, path, tiny=True, refinement_steps=2)
+    ((part, _),) = read_all(codec, path)
+    mse = np.square((part.astype(float) - digits) / 255).mean()
+    assert report.mse == pytest.approx(mse)
+    # Rounding costs about ROUNDING_SHARE of the error, and no more than half as much again.
+    best = -codec.autoencoder_.score_samples(digits, refinement_steps=2).mean()
+    assert best < mse < (1 + 1.5 * ROUNDING_SHARE) * best
+    # 64 images, of which the records and the lane take some.
+    assert report.num_bytes < 200 + 8 * 64
+    with codec.open(path) as archive:
+        np.testing.assert_array_equal(archive[7], part[7])
+
+
+def test_tiny_images_must_be_of_the_size_and_go_with_no_bound(codec, digits, tmp_path):
+    with pytest.raises(ImageError, match="28"):
+        codec.compress(digits[:, :20], tmp_path / "x.cae", tiny=True)
+    with pytest.raises(ParameterError, match="tiny must go with no bound"):
+        codec.compress(digits, tmp_path / "x.cae", tiny=True, max_error=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(19, 23, 3), (8, 8, 1)])
+def test_integers_decode_as_the_network_does(monkeypatch, shape):
+    monkeypatch.setattr("convae.latentcodes.ROUNDING_SHARE", 0.003)
+    height, width, channels = shape
+    places = np.random.default_rng(0).uniform(0.2, 0.8, (60, 2, channels))
+    rows = np.arange(height)[:, np.newaxis, np.newaxis] / height
+    columns = np.arange(width)[:, np.newaxis] / width
+    distances = [(rows - y) ** 2 + (columns - x) ** 2 for y, x in places]
+    images = np.exp(-20 * np.array(distances)).astype(np.float32)
+    model = ConvAutoencoder(filters=(6, 10), latent_dim=4, epochs=60).fit(images)
+    latents = fit_latent_codes(model, images, 0)
+    codes = latents.codes(model.transform(images))
+    assert codes.shape == (60, 4)
+    assert 3 < np.abs(codes).max() <= 63
+    synthesis = np.linalg.pinv(latents.analysis)
+    expected = model.inverse_transform((codes @ synthesis + latents.mean).astype(np.float32))
+    off = np.abs(latents.decoder.decode(codes) / 255 - expected)
+    assert off.mean() < 0.004
+    assert off.max() < 0.08
+
+
+def test_latents_that_do_not_vary_get_one_code():
+    images = np.full((20, 8, 8, 1), 90, np.uint8)
+    model = ConvAutoencoder(filters=(2,), latent_dim=3, epochs=1).fit(images)
+    latents = fit_latent_codes(model, images, 0)
+    codes = latents.codes(model.transform(images))
+    assert codes.shape[1] <= 3
+    assert (latents.decoder.decode(codes) == latents.decoder.decode(codes[:1])).all()
+
+
 def test_batches_are_taken_one_at_a_time(codec, digits, tmp_path):
     def batches():
         yield digits[:3], ["a", "b", "c"]
@@ -139,8 +193,8 @@ def test_colours_and_16_bits_are_learned(monkeypatch, tmp_path):
     deep = smooth_images(12, 12, 12, 1, np.uint16)
     for images, given in ((colour, colour), (deep, deep / 65_535)):
         codec = ImageCodec(tiny).fit(given.astype(np.float32) if given is not images else given)
-        assert codec.model_.channels == images.shape[3]
-        assert codec.model_.bits == 8 * images.itemsize
+        assert codec.contexts_.channels == images.shape[3]
+        assert codec.contexts_.bits == 8 * images.itemsize
         codec.compress(images, tmp_path / "x.cae")
         with codec.open(tmp_path / "x.cae") as archive:
             assert [block.kind.method for block in archive.blocks()] == [Method.CONTEXTS]
@@ -154,13 +208,14 @@ def test_a_fitted_autoencoder_is_kept_and_other_jobs_with_it(
     both = tmp_path / "both.safetensors"
     loaded = ConvAutoencoder.load(detector_path)
     keeping = ImageCodec(loaded)
-    keeping.autoencoder_, keeping.model_ = loaded, random_model()
+    keeping.autoencoder_ = loaded
+    keeping.contexts_, keeping.latents_ = random_model(), codec.latents_
     keeping.save(both)
     images = smooth_images(3, 28, 28, 1)
     np.testing.assert_array_equal(
         AnomalyDetector.load(both).score_samples(images), detector.score_samples(images)
     )
-    assert ImageCodec.load(both).model_.identity == random_model().identity
+    assert ImageCodec.load(both).contexts_.identity == random_model().identity
 
 
 def test_a_model_without_a_codec_says_how_to_make_one(model_path):
@@ -245,5 +300,5 @@ def test_drawn_contexts_are_those_of_the_images():
 
 def test_the_archive_of_one_machine_is_read_by_number(codec, digits, tmp_path):
     codec.compress(digits, tmp_path / "x.cae", names=[f"{index}" for index in range(64)])
-    with ImageArchive(tmp_path / "x.cae", codec.model_) as archive:
+    with ImageArchive(tmp_path / "x.cae", [codec.contexts_]) as archive:
         assert [name for _, names in archive.read() for name in names][63] == "63"

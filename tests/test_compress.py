@@ -67,6 +67,20 @@ def test_an_archive_with_its_model_needs_none(command, codec_path, digits, tmp_p
     np.testing.assert_array_equal(read_exact(tmp_path / "pictures" / "07.png"), digits[7])
 
 
+def test_a_tiny_archive_holds_pictures_of_the_models_size(command, codec_path, pictures, tmp_path):
+    out = tmp_path / "x.cae"
+    done = command("compress", codec_path, pictures, out, "--tiny", "--json")
+    assert done.code == 0
+    report = json.loads(done.out)
+    assert report["num_images"] == 8
+    assert report["mse"] > 0
+    assert command("decompress", out, tmp_path / "again", "--model", codec_path).code == 0
+    found = read_exact(tmp_path / "again" / "sub" / "colour.png")
+    assert found.shape == (28, 28, 1)
+    done = command("compress", codec_path, pictures, out, "--tiny")
+    assert "PSNR" in done.out
+
+
 def test_the_report_says_what_others_take_and_when_the_model_pays(
     command, codec_path, digits, tmp_path
 ):
@@ -183,9 +197,9 @@ def test_training_with_a_codec_keeps_it_in_the_file(command, pictures, monkeypat
     )  # fmt: skip
     assert done.code == 0
     contents = read_model(tmp_path / "out" / "model.safetensors")
-    assert sorted(contents.jobs) == ["anomalies", "compression"]
+    assert sorted(contents.jobs) == ["anomalies", "contexts", "latents"]
     # What was learned from is grey with 16 bits, since one of the pictures is.
-    assert contents.jobs["compression"].settings == {"bits": 16, "planes": 2}
+    assert contents.jobs["contexts"].settings == {"bits": 16, "planes": 2}
 
 
 def test_pictures_of_one_size_come_together_and_none_at_all_is_refused(pictures, monkeypatch):

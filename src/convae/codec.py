@@ -11,15 +11,18 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from convae.coding.archive import ArchiveWriter, ImageArchive
+from convae.coding.archive import ArchiveWriter, ImageArchive, coding_models, packed
 from convae.coding.blocks import LARGEST_ERROR, LONGEST_NAME, to_planes
+from convae.coding.contextmodel import CONTEXTS_JOB, ContextModel
 from convae.coding.contexts import MOST_PLANES, exponentials
-from convae.coding.model import JOB, CodingModel
+from convae.coding.latents import LATENTS_JOB
 from convae.coding.samples import ContextSampler
 from convae.errors import ImageError, ParameterError
 from convae.estimator import ConvAutoencoder
 from convae.files import open_whole
 from convae.images import to_float, to_uint8
+from convae.images.memory import chunks
+from convae.latentcodes import REFINEMENT_STEPS, fit_latent_codes
 from convae.modelfile import ModelContents, read_model, write_model
 from convae.nn.config import whole_number
 
@@ -46,12 +49,14 @@ class Report:
         num_raw_bytes: What the pixels take in memory.
         model_bytes: What the model that decoding needs takes, packed; it is in `num_bytes` where
             it lies in the archive.
+        mse: Mean squared error of pixels in [0, 1]; 0 where every pixel is exact.
     """
 
     num_images: int
     num_bytes: int
     num_raw_bytes: int
     model_bytes: int
+    mse: float
 
 
 class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
@@ -67,7 +72,8 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
 
     Attributes:
         autoencoder_: The fitted `ConvAutoencoder`.
-        model_: All that decoding needs (`convae.coding.model.CodingModel`).
+        contexts_: What codes pixels (`convae.coding.contextmodel.ContextModel`).
+        latents_: What codes latents (`convae.coding.latents.LatentModel`).
 
     Example:
         >>> from convae import ImageCodec, load_dataset
@@ -95,8 +101,8 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         """Learn from images.
 
         Args:
-            X: The images, as `ConvAutoencoder` takes them; grey floats that are no bytes are learned
-                as 16-bit values.
+            X: The images, as `ConvAutoencoder` takes them; grey floats that are no bytes are
+                learned as 16-bit values.
             y: Ignored; scikit-learn passes it.
             checkpoint_path: As of `ConvAutoencoder.fit`.
             resume: As of `ConvAutoencoder.fit`.
@@ -141,7 +147,8 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
                 )
             )
         self.autoencoder_ = autoencoder
-        self.model_ = CodingModel.of(tables, exponentials(), 8 * integers.itemsize)
+        self.contexts_ = ContextModel.of(tables, exponentials(), 8 * integers.itemsize)
+        self.latents_ = fit_latent_codes(autoencoder, images, self.seed)
         return self
 
     def compress(
@@ -151,6 +158,8 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         *,
         names: Sequence[str] = (),
         max_error: int = 0,
+        tiny: bool = False,
+        refinement_steps: int = REFINEMENT_STEPS,
         with_model: bool = False,
         model_name: str = "model",
     ) -> Report:
@@ -163,6 +172,9 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
             path: Where the archive shall be.
             names: One for each image of an array, or none.
             max_error: How far a value may be off at most, from 0 (lossless) to 127.
+            tiny: Keep a few integers of each image alone; what is decoded is the autoencoder's
+                reconstruction, in uint8. The images must be as those that it was fitted on.
+            refinement_steps: With `tiny`: as of `ConvAutoencoder.transform`.
             with_model: Put what decoding needs into the archive.
             model_name: What a message calls the model when it is missing.
 
@@ -171,18 +183,49 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
             ParameterError: A parameter is outside its range.
             OutputError: The archive cannot be written.
         """
-        check_is_fitted(self, "model_")
+        check_is_fitted(self, "contexts_")
         whole_number(max_error, "max_error", 0, LARGEST_ERROR)
+        if tiny and max_error:
+            raise ParameterError(
+                f"tiny must go with no bound on the error; received max_error {max_error}. Leave "
+                f"one of them out."
+            )
         batches: Any = images
         if hasattr(images, "__array__") or isinstance(images, list | tuple):
             batches = [(images, names)]
         with open_whole(path) as stream:
-            writer = ArchiveWriter(stream, self.model_, model_name, with_model)
+            model = self.latents_ if tiny else self.contexts_
+            writer = ArchiveWriter(stream, model, model_name, with_model)
+            error = 0.0
             for batch, batch_names in batches:
                 _check_names(batch_names, batch)
-                writer.add(_within(_integers(batch), max_error), batch_names, 2 * max_error + 1)
+                if tiny:
+                    error += self._add_codes(writer, batch, batch_names, refinement_steps)
+                else:
+                    pixels = _integers(batch)
+                    kept = _within(pixels, max_error)
+                    writer.add(kept, batch_names, 2 * max_error + 1)
+                    error += _squared_error(kept, pixels) if max_error else 0
             num_bytes = writer.close()
-        return Report(writer.num_images, num_bytes, writer.num_raw_bytes, len(self.model_.pack()))
+        return Report(
+            writer.num_images,
+            num_bytes,
+            writer.num_raw_bytes,
+            len(packed(model)),
+            error / max(1, writer.num_values),
+        )
+
+    def _add_codes(
+        self, writer: ArchiveWriter, images: ArrayLike, names: Sequence[str], steps: int
+    ) -> float:
+        """Write images by their latents; the sum of squared errors, of pixels in [0, 1]."""
+        checked = self.autoencoder_.checked(images)
+        codes = self.latents_.codes(self.autoencoder_.transform(checked, refinement_steps=steps))
+        writer.add_codes(codes, names)
+        return sum(
+            _squared_error(self.latents_.decoder.decode(codes[part]), checked[part])
+            for part in chunks(checked)
+        )
 
     def open(self, path: str | os.PathLike[str]) -> ImageArchive:
         """The images of an archive that this codec wrote, to be decoded when asked for.
@@ -190,8 +233,8 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         Raises:
             ModelFileError: The file is missing, damaged or hostile, or another model coded it.
         """
-        check_is_fitted(self, "model_")
-        return ImageArchive(path, self.model_)
+        check_is_fitted(self, "contexts_")
+        return ImageArchive(path, [self.contexts_, self.latents_])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the one model file, whole or not at all; it is the autoencoder's file too.
@@ -203,8 +246,11 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
 
     def to_contents(self) -> ModelContents:
         """What `save` writes."""
-        check_is_fitted(self, "model_")
-        return self.autoencoder_.to_contents().with_job(JOB, self.model_.to_job())
+        check_is_fitted(self, "contexts_")
+        contents = self.autoencoder_.to_contents()
+        for name, model in ((CONTEXTS_JOB, self.contexts_), (LATENTS_JOB, self.latents_)):
+            contents = contents.with_job(name, model.to_job())
+        return contents
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -217,7 +263,7 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         autoencoder = ConvAutoencoder.from_contents(contents, str(path))
         codec = cls(autoencoder)
         codec.autoencoder_ = autoencoder
-        codec.model_ = CodingModel.from_contents(contents, str(path))
+        codec.contexts_, codec.latents_ = coding_models(contents, str(path))
         return codec
 
 
@@ -253,6 +299,13 @@ def _integers(images: ArrayLike) -> NDArray[Any]:
             f"Convert floats with convae.images.to_uint8."
         )
     return shaped
+
+
+def _squared_error(found: NDArray[Any], given: NDArray[Any]) -> float:
+    """Sum of squared differences of pixels in [0, 1]."""
+    largest = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65_535.0}
+    pixels = [image.astype(np.float64) / largest.get(image.dtype, 1.0) for image in (found, given)]
+    return float(np.square(pixels[0] - pixels[1]).sum())
 
 
 def _check_names(names: Sequence[str], images: ArrayLike) -> None:

@@ -22,16 +22,21 @@ from convae.coding.blocks import (
     BLOCK_BYTES,
     MOST_IMAGES,
     Block,
+    Model,
     decode_blocks,
     encode_blocks,
+    encode_latents,
 )
-from convae.coding.model import IDENTITY_BYTES, CodingModel
+from convae.coding.contextmodel import CONTEXTS_JOB, ContextModel
+from convae.coding.latents import LATENTS_JOB, Codes, LatentModel
 from convae.errors import ModelFileError, ParameterError
 from convae.files import printable
+from convae.modelfile import ModelContents
 
 MAGIC = b"\x8aCAE\r\n\x1a\n"
 END = b"CAE\x8a"
 FORMAT_VERSION = 1
+IDENTITY_BYTES = 32
 LONGEST_NAME = 200
 # Blocks that are decoded together take so many bytes of images at most, one block more or less.
 GROUP_BYTES = 1 << 22
@@ -39,7 +44,43 @@ GROUP_BYTES = 1 << 22
 _RECORD = struct.Struct("<cII")
 _ENTRY = struct.Struct("<QI")
 _TRAILER = struct.Struct("<Q4s")
+_SORTS: dict[type[Model], bytes] = {ContextModel: b"C", LatentModel: b"L"}
 _HEADER, _MODEL, _BLOCK, _INDEX = b"H", b"M", b"B", b"I"
+
+
+def packed(model: Model) -> bytes:
+    """A model as it stands in an archive: a byte for its sort, and its tables."""
+    sort = _SORTS[type(model)]
+    return sort + model.pack()
+
+
+def _unpacked(data: bytes) -> Model:
+    for kind, sort in _SORTS.items():
+        if data[:1] == sort:
+            return kind.unpack(data[1:])
+    raise ParameterError(f"A packed model must be of a known sort; received {data[:1]!r}.")
+
+
+def coding_models(contents: ModelContents, origin: str) -> tuple[ContextModel, LatentModel]:
+    """What a model file has for coding.
+
+    Args:
+        contents: What `convae.modelfile.read_model` returned.
+        origin: What the message calls the file.
+
+    Raises:
+        ModelFileError: There is none, or it is of the wrong kind.
+    """
+    jobs = contents.jobs
+    if not {CONTEXTS_JOB, LATENTS_JOB} <= set(jobs):
+        raise ModelFileError(
+            f"{origin} must hold a codec; received a model without one. Make one: convae train "
+            f"IMAGES --codec."
+        )
+    return (
+        ContextModel.from_job(jobs[CONTEXTS_JOB], origin),
+        LatentModel.from_job(jobs[LATENTS_JOB], origin),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +108,11 @@ class ArchiveWriter:
     """
 
     stream: BinaryIO
-    model: CodingModel
+    model: Model
     model_name: str
     with_model: bool = False
     num_raw_bytes: int = 0
+    num_values: int = 0
     _entries: list[Entry] = field(default_factory=list)
     _offset: int = 0
 
@@ -79,7 +121,7 @@ class ArchiveWriter:
         name = self.model_name.encode("utf-8", "replace")[:LONGEST_NAME]
         self._record(_HEADER, bytes([FORMAT_VERSION]) + self.model.identity + name)
         if self.with_model:
-            self._record(_MODEL, self.model.pack())
+            self._record(_MODEL, packed(self.model))
 
     @property
     def num_images(self) -> int:
@@ -94,6 +136,9 @@ class ArchiveWriter:
             names: One for each image, or none.
             step: All values are multiples of it.
         """
+        model = self.model
+        if not isinstance(model, ContextModel):
+            raise TypeError("An archive of latents takes latents.")
         a_block = min(MOST_IMAGES, max(1, BLOCK_BYTES // images[0].nbytes))
         whole = len(images) // a_block * a_block
         parts: list[tuple[slice, int]] = []
@@ -109,18 +154,28 @@ class ArchiveWriter:
             parts.append((slice(whole, len(images)), 1))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for blocks in pool.map(
-                lambda part: encode_blocks(
-                    images[part[0]], names[part[0]], self.model, step, part[1]
-                ),
+                lambda part: encode_blocks(images[part[0]], names[part[0]], model, step, part[1]),
                 parts,
             ):
                 self.add_blocks(blocks)
+
+    def add_codes(self, codes: Codes, names: Sequence[str] = ()) -> None:
+        """Write images by their latents alone.
+
+        Args:
+            codes: As `LatentModel.codes` gives them.
+            names: One for each image, or none.
+        """
+        if not isinstance(self.model, LatentModel):
+            raise TypeError("An archive of pixels takes images.")
+        self.add_blocks(encode_latents(codes, names, self.model))
 
     def add_blocks(self, blocks: Sequence[Block]) -> None:
         """Write blocks that are coded already."""
         for block in blocks:
             self._entries.append(Entry(self._offset, block.kind.num_images))
             self.num_raw_bytes += block.kind.num_bytes
+            self.num_values += block.kind.num_bytes // block.kind.dtype.itemsize
             self._record(_BLOCK, block.to_bytes())
 
     def close(self) -> int:
@@ -151,7 +206,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
 
     Args:
         path: The archive.
-        model: What coded it; None where it lies in the archive.
+        models: One of these coded it; none need be given where it lies in the archive.
 
     Raises:
         ModelFileError: The file is missing, damaged, hostile or too new, or another model coded it.
@@ -161,7 +216,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
         ...     first = archive[0]
     """
 
-    def __init__(self, path: str | os.PathLike[str], model: CodingModel | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], models: Sequence[Model] = ()) -> None:
         self._where = printable(path)
         try:
             self._stream = Path(path).open("rb")  # noqa: SIM115 # until `close`
@@ -172,7 +227,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
             ) from error
         try:
             self._size = self._stream.seek(0, os.SEEK_END)
-            self._read_head(model)
+            self._read_head(models)
             self._entries = self._read_index()
         except BaseException:
             self._stream.close()
@@ -196,7 +251,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
         self._stream.close()
 
     @property
-    def model(self) -> CodingModel:
+    def model(self) -> Model:
         """What coded the images."""
         return self._model
 
@@ -276,7 +331,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
             )
         return block
 
-    def _read_head(self, model: CodingModel | None) -> None:
+    def _read_head(self, models: Sequence[Model]) -> None:
         self._stream.seek(0)
         if self._stream.read(len(MAGIC)) != MAGIC:
             raise self._refused("a file of another kind", "Pass what `convae compress` wrote.")
@@ -290,23 +345,21 @@ class ImageArchive(Sequence[NDArray[Any]]):
             )
         identity, name = payload[1 : 1 + IDENTITY_BYTES], payload[1 + IDENTITY_BYTES :]
         wanted = f"{printable(name.decode('utf-8', 'replace'))} ({identity.hex()[:16]})"
-        kind, packed = self._record(self._stream.tell())
+        kind, payload = self._record(self._stream.tell())
         if kind == _MODEL:
             try:
-                model = CodingModel.unpack(packed)
+                models = [_unpacked(payload)]
             except ParameterError as error:
                 raise self._refused(f"'{error}'") from error
-        if model is None:
-            raise ModelFileError(
-                f"{self._where} must be read with the model that coded it, {wanted}; received "
-                f"none. Pass that model."
-            )
-        if model.identity != identity:
-            raise ModelFileError(
-                f"{self._where} must be read with the model that coded it, {wanted}; received one "
-                f"that codes otherwise ({model.identity.hex()[:16]}). Pass that model."
-            )
-        self._model = model
+        for model in models:
+            if model.identity == identity:
+                self._model = model
+                return
+        received = "one that codes otherwise" if models else "none"
+        raise ModelFileError(
+            f"{self._where} must be read with the model that coded it, {wanted}; received "
+            f"{received}. Pass that model."
+        )
 
     def _read_index(self) -> list[Entry]:
         start = self._size - _TRAILER.size

@@ -1,7 +1,8 @@
 """A block: some images of one size, coded together, with a checksum of what they decode to.
 
 A block is coded by context networks, or, where that is shorter or the images are of another kind,
-stored with LZMA, so that there are no images that cannot be coded.
+stored with LZMA, so that there are no images that cannot be coded. Or it has the latents alone,
+from which a decoder makes images that are like those coded.
 """
 
 import enum
@@ -15,8 +16,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.coding.contextmodel import ContextModel
+from convae.coding.latents import Codes, LatentModel
 from convae.coding.lossless import PlaneCoding, decode_planes, encode_planes
-from convae.coding.model import CodingModel
+from convae.coding.packing import LZMA, unlzma
 from convae.coding.rans import MOST_LANES
 from convae.coding.waves import num_waves
 from convae.errors import ModelFileError, ParameterError
@@ -30,10 +33,12 @@ MOST_WAVES = 20_000
 BLOCK_BYTES = 1 << 19
 # A lane costs 6 bytes, and makes decoding faster.
 BYTES_A_LANE = 1 << 14
+CODES_A_LANE = 1 << 11
 LARGEST_ERROR = 127
 LONGEST_NAME = 1024
 
-_LZMA: dict[str, Any] = {"format": lzma.FORMAT_RAW, "filters": [{"id": lzma.FILTER_LZMA2}]}
+Model = ContextModel | LatentModel
+
 _HEADER = struct.Struct("<BBBBHHHHIII")
 
 
@@ -42,6 +47,7 @@ class Method(enum.IntEnum):
 
     STORED = 0
     CONTEXTS = 1
+    LATENTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,9 @@ class Block:
         )  # fmt: skip
         if not (1 <= num_images <= MOST_IMAGES and height and width and 1 <= channels <= 4):
             raise _refused(f"a block of shape {kind.shape}")
-        if kind.num_bytes > MOST_BYTES or (num_waves(height, width) > MOST_WAVES and method):
+        if kind.num_bytes > MOST_BYTES or (
+            num_waves(height, width) > MOST_WAVES and method == Method.CONTEXTS
+        ):
             raise _refused(f"a block of shape {kind.shape}, which is too large")
         if not 1 <= step <= 2 * LARGEST_ERROR + 1:
             raise _refused(f"a step of {step}")
@@ -144,7 +152,7 @@ class Block:
 
 
 def encode_blocks(
-    images: NDArray[Any], names: Sequence[str], model: CodingModel, step: int, num_blocks: int
+    images: NDArray[Any], names: Sequence[str], model: ContextModel, step: int, num_blocks: int
 ) -> list[Block]:
     """Code images of one size.
 
@@ -162,7 +170,7 @@ def encode_blocks(
     size = len(groups[0])
     num_bytes = groups[0].nbytes
     num_lanes = min(MOST_LANES, 1 + num_bytes // BYTES_A_LANE)
-    stored = [lzma.compress(_bytes(group), **_LZMA) for group in groups]
+    stored = [lzma.compress(_bytes(group), **LZMA) for group in groups]
     coded: list[bytes] = stored
     fits = (bits, channels) == (model.bits, model.channels)
     if fits and num_waves(height, width) <= MOST_WAVES:
@@ -180,7 +188,7 @@ def encode_blocks(
     return blocks
 
 
-def decode_blocks(blocks: Sequence[Block], model: CodingModel) -> NDArray[Any]:
+def decode_blocks(blocks: Sequence[Block], model: Model) -> NDArray[Any]:
     """The images of blocks of one kind.
 
     Args:
@@ -194,37 +202,63 @@ def decode_blocks(blocks: Sequence[Block], model: CodingModel) -> NDArray[Any]:
         ModelFileError: A block is damaged.
     """
     kind = blocks[0].kind
-    if kind.method is Method.STORED:
-        images = np.concatenate([_unstored(block) for block in blocks])
-    else:
-        if (kind.bits, kind.channels) != (model.bits, model.channels):
-            raise _refused(
-                f"a block of {kind.channels} channels of {kind.bits} bits for a model of "
-                f"{model.channels} of {model.bits}"
-            )
-        coding = PlaneCoding(model.networks, kind.bits // 8, kind.step)
-        shape = kind.num_images, kind.height, kind.width
-        try:
-            planes = decode_planes(
-                [block.stream for block in blocks], shape, coding, kind.num_lanes
-            )
-        except ParameterError as error:
-            raise _refused(f"'{error}'") from error
-        images = _from_planes(planes, kind)
+    streams = [block.stream for block in blocks]
+    try:
+        if kind.method is Method.STORED:
+            images = np.concatenate([_unstored(block) for block in blocks])
+        elif isinstance(model, ContextModel):
+            images = _from_contexts(streams, kind, model)
+        else:
+            images = _from_latents(streams, kind, model)
+    except ParameterError as error:
+        raise _refused(f"'{error}'") from error
     for block, group in zip(blocks, np.split(images, len(blocks)), strict=True):
         if zlib.crc32(_bytes(group)) != block.pixels_crc:
             raise _refused("images whose checksum is another one")
     return images
 
 
+def encode_latents(codes: Codes, names: Sequence[str], model: LatentModel) -> list[Block]:
+    """Code the latents of images alone, so that a decoded image is like the one that they are of.
+
+    Args:
+        codes: As `LatentModel.codes` gives them.
+        names: One for each image, or none.
+        model: What codes them.
+    """
+    blocks = []
+    for first in range(0, len(codes), MOST_IMAGES):
+        part = codes[first : first + MOST_IMAGES]
+        num_lanes = 1 + part.size // CODES_A_LANE
+        (stream,) = model.encode(part, num_lanes)
+        crc = zlib.crc32(_bytes(model.decoder.decode(part)))
+        kind = Kind(Method.LATENTS, 8, len(part), *model.shape, 1, num_lanes)
+        blocks.append(Block(kind, crc, tuple(names[first : first + MOST_IMAGES]), stream))
+    return blocks
+
+
+def _from_contexts(streams: Sequence[bytes], kind: Kind, model: ContextModel) -> NDArray[Any]:
+    if (kind.method, kind.bits, kind.channels) != (Method.CONTEXTS, model.bits, model.channels):
+        raise ParameterError(
+            f"method {kind.method}, {kind.channels} channels of {kind.bits} bits for a model of "
+            f"contexts, {model.channels} of {model.bits}"
+        )
+    coding = PlaneCoding(model.networks, kind.bits // 8, kind.step)
+    shape = kind.num_images, kind.height, kind.width
+    return _from_planes(decode_planes(streams, shape, coding, kind.num_lanes), kind)
+
+
+def _from_latents(streams: Sequence[bytes], kind: Kind, model: LatentModel) -> NDArray[Any]:
+    if (kind.method, kind.bits, kind.shape[1:]) != (Method.LATENTS, 8, model.shape):
+        raise ParameterError(
+            f"method {kind.method}, shape {kind.shape[1:]} and {kind.bits} bits for a model of "
+            f"latents, shape {model.shape}"
+        )
+    return model.decode(streams, kind.num_images, kind.num_lanes)
+
+
 def _unstored(block: Block) -> NDArray[Any]:
-    num_bytes = block.kind.num_bytes
-    try:
-        data = lzma.LZMADecompressor(**_LZMA).decompress(block.stream, num_bytes)
-    except lzma.LZMAError as error:
-        raise _refused(f"'{error}'") from error
-    if len(data) != num_bytes:
-        raise _refused(f"{len(data)} bytes for {num_bytes}")
+    data = unlzma(block.stream, block.kind.num_bytes)
     dtype = block.kind.dtype
     values = np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype)
     return values.reshape(block.kind.shape)

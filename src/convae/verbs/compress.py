@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from convae.console import echo_json, examples, image_names, json_option, load, model_and_images
+from convae.console import (
+    echo_json,
+    examples,
+    image_names,
+    json_option,
+    load,
+    load_images,
+    model_and_images,
+    refine_option,
+)
 from convae.errors import ParameterError
 from convae.files import printable
 
@@ -17,6 +26,7 @@ SHOWN_SKIPPED = 5
     epilog=examples(
         "convae compress parts/model.safetensors pictures/ pictures.cae --report",
         "convae compress parts/model.safetensors pictures/ pictures.cae --max-error 2",
+        "convae compress parts/model.safetensors pictures/ pictures.cae --tiny --refine 4",
     )
 )
 @model_and_images
@@ -33,6 +43,13 @@ SHOWN_SKIPPED = 5
     help="No pixel is off by more than K, at most 127.",
 )
 @click.option(
+    "--tiny",
+    is_flag=True,
+    help="A few bytes an image: its latents alone, from which MODEL makes an image like it. "
+    "Pictures of another size are fitted to the model's.",
+)
+@refine_option
+@click.option(
     "--with-model",
     is_flag=True,
     help="Put into the archive what decoding needs, so that no model file must go with it.",
@@ -46,6 +63,8 @@ def compress(
     output: Path,
     lossless: bool,
     max_error: int,
+    tiny: bool,
+    refine: int,
     with_model: bool,
     report: bool,
     strict: bool,
@@ -59,6 +78,7 @@ def compress(
     """
     from convae.accounting import Accounting
     from convae.codec import ImageCodec
+    from convae.metrics import psnr_db
 
     if lossless and max_error:
         raise ParameterError(
@@ -69,13 +89,23 @@ def compress(
     accounting = Accounting() if report else None
 
     def batches() -> Iterator[tuple[Any, list[str]]]:
-        for batch, names in _batches(images, skipped, strict):
+        given = _batches(images, skipped, strict)
+        if tiny:
+            _, pictures, paths = load_images(codec.autoencoder_, images, "pad", strict, None)
+            given = iter([(pictures, paths)])
+        for batch, names in given:
             if accounting is not None:
                 accounting.add(batch)
             yield batch, names
 
     result = codec.compress(
-        batches(), output, max_error=max_error, with_model=with_model, model_name=model.name
+        batches(),
+        output,
+        max_error=max_error,
+        tiny=tiny,
+        refinement_steps=refine,
+        with_model=with_model,
+        model_name=model.name,
     )
     _tell_skipped(skipped)
     figures: dict[str, Any] = {
@@ -84,12 +114,16 @@ def compress(
         "num_raw_bytes": result.num_raw_bytes,
         "model_bytes": result.model_bytes,
         "max_error": max_error,
+        "tiny": tiny,
+        "mse": result.mse,
         "skipped": [list(pair) for pair in skipped],
     }
     lines = [
         f"{result.num_images:,} images in {result.num_bytes:,} bytes, "
         f"{8 * result.num_bytes / result.num_raw_bytes:.3f} bits for each 8 of pixels"
     ]
+    if result.mse:
+        lines.append(f"MSE {result.mse:.5f} (PSNR {psnr_db(result.mse):.1f} dB)")
     if accounting is not None:
         peers = accounting.finish()
         figures["peers"] = peers
@@ -119,15 +153,12 @@ def decompress(archive: Path, output: Path, model: Path | None, as_json: bool) -
 
     It needs no backend, and gives the same pixels on every machine.
     """
-    from convae.coding.archive import ImageArchive
-    from convae.coding.model import CodingModel
+    from convae.coding.archive import ImageArchive, coding_models
     from convae.extraction import write_array, write_pictures
     from convae.modelfile import read_model
     from convae.progress import counted
 
-    coding = None
-    if model is not None:
-        coding = CodingModel.from_contents(read_model(model), str(model))
+    coding = coding_models(read_model(model), str(model)) if model is not None else ()
     write = write_array if output.suffix == ".npy" else write_pictures
     with (
         ImageArchive(archive, coding) as opened,

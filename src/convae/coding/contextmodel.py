@@ -3,8 +3,6 @@
 It knows neither Keras nor the autoencoder: whoever only decodes needs NumPy alone.
 """
 
-import hashlib
-import lzma
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,20 +16,19 @@ from convae.coding.contexts import (
     ContextNetwork,
     table_shapes,
 )
+from convae.coding.packing import digest, pack, unpack
 from convae.errors import ModelFileError, ParameterError
-from convae.modelfile import FittedJob, ModelContents
+from convae.modelfile import FittedJob
 from convae.nn.config import whole_number
 
-JOB = "compression"
-IDENTITY_BYTES = 32
+CONTEXTS_JOB = "contexts"
 _EXPONENTIALS = "exponentials"
-_LZMA: dict[str, Any] = {"format": lzma.FORMAT_RAW, "filters": [{"id": lzma.FILTER_LZMA2}]}
 
 Tables = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class CodingModel:
+class ContextModel:
     """The context networks of images of one kind.
 
     Args:
@@ -55,10 +52,7 @@ class CodingModel:
     @property
     def identity(self) -> bytes:
         """What names this model in an archive: the SHA-256 of all that it decodes by."""
-        digest = hashlib.sha256(repr((self.bits, len(self.networks), self.num_hidden)).encode())
-        for table in self._tables().values():
-            digest.update(_little_endian(table))
-        return digest.digest()
+        return digest(self._numbers(), self._tables())
 
     @classmethod
     def of(cls, tables: list[Tables], exponentials: NDArray[np.int32], bits: int) -> Self:
@@ -108,23 +102,20 @@ class CodingModel:
                 f"{origin} cannot be used: {error} Get the file again from whoever made it."
             ) from error
 
-    @classmethod
-    def from_contents(cls, contents: ModelContents, origin: str) -> Self:
-        """The codec of a model file.
+    def pack(self) -> bytes:
+        """The model as few bytes, to go with an archive that needs no model file."""
+        return pack(self._numbers(), self._tables())
 
-        Args:
-            contents: What `convae.modelfile.read_model` returned.
-            origin: What the message calls the file.
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """The inverse of `pack`, for bytes that nobody vouches for.
 
         Raises:
-            ModelFileError: There is none, or it is of the wrong kind.
+            ParameterError: They are damaged or hostile.
         """
-        if JOB not in contents.jobs:
-            raise ModelFileError(
-                f"{origin} must hold a codec; received a model without one. Make one: convae train "
-                f"IMAGES --codec."
-            )
-        return cls.from_job(contents.jobs[JOB], origin)
+        tables = unpack(data, _packed_kinds)
+        bits, planes, _ = (int(number) for number in tables.pop("head"))
+        return cls._from_tables(tables, bits, planes)
 
     @classmethod
     def _from_job(cls, job: FittedJob) -> Self:
@@ -149,44 +140,8 @@ class CodingModel:
             tables[int(number)][kind] = table
         return cls.of(tables, named.get(_EXPONENTIALS, np.empty(0, np.int32)), bits)
 
-    def pack(self) -> bytes:
-        """The model as few bytes, to go with an archive that needs no model file."""
-        head = bytes([self.bits, len(self.networks), self.num_hidden - 1])
-        body = b"".join(_little_endian(table) for table in self._tables().values())
-        return head + lzma.compress(body, **_LZMA)
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Self:
-        """The inverse of `pack`, for bytes that nobody vouches for.
-
-        Raises:
-            ParameterError: They are damaged or hostile.
-        """
-        if len(data) < 3:
-            raise ParameterError(f"A packed codec must have 3 bytes or more; received {len(data)}.")
-        bits, planes, hidden = data[0], data[1], data[2] + 1
-        if not 1 <= planes <= MOST_PLANES or hidden > LARGEST_HIDDEN:
-            raise ParameterError(f"A packed codec must have 1 to 4 planes; received {planes}.")
-        kinds = _kinds(planes, hidden)
-        num_bytes = sum(np.dtype(kind).itemsize * _size(shape) for kind, shape in kinds.values())
-        try:
-            # Never more than is needed, whatever the bytes say.
-            body = lzma.LZMADecompressor(**_LZMA).decompress(data[3:], num_bytes)
-        except lzma.LZMAError as error:
-            raise ParameterError(f"A packed codec must be whole; unpacking gave '{error}'.") from (
-                error
-            )
-        if len(body) != num_bytes:
-            raise ParameterError(
-                f"A packed codec must hold {num_bytes:,} bytes; received {len(body):,}."
-            )
-        named: Tables = {}
-        for name, (kind, shape) in kinds.items():
-            size = np.dtype(kind).itemsize * _size(shape)
-            stored = np.frombuffer(body[:size], np.dtype(kind).newbyteorder("<"))
-            named[name] = stored.reshape(shape).astype(kind)
-            body = body[size:]
-        return cls._from_tables(named, bits, planes)
+    def _numbers(self) -> tuple[int, int, int]:
+        return self.bits, len(self.networks), self.num_hidden
 
     def _tables(self) -> Tables:
         """All tables by name, in a fixed order."""
@@ -208,9 +163,10 @@ def _kinds(planes: int, hidden: int) -> dict[str, tuple[type, tuple[int, ...]]]:
     return kinds
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape))
-
-
-def _little_endian(table: NDArray[Any]) -> bytes:
-    return table.astype(table.dtype.newbyteorder("<")).tobytes()
+def _packed_kinds(numbers: list[int]) -> dict[str, tuple[type, tuple[int, ...]]]:
+    if len(numbers) != 3 or not 1 <= numbers[1] <= MOST_PLANES or numbers[2] > LARGEST_HIDDEN:
+        raise ParameterError(
+            f"A packed codec must have bits, 1 to {MOST_PLANES} planes and at most "
+            f"{LARGEST_HIDDEN} hidden units; received {numbers}."
+        )
+    return _kinds(numbers[1], numbers[2])

@@ -1,0 +1,204 @@
+"""Codes of latents and the decoder in integers, without any network behind them."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from convae.coding.archive import ArchiveWriter, ImageArchive
+from convae.coding.decoder import IntegerDecoder, largest_sums, table_shapes
+from convae.coding.latents import NUM_VALUES, LatentModel, bounds_of
+from convae.coding.packing import pack, unpack
+from convae.coding.rans import TOTAL
+from convae.errors import ModelFileError, ParameterError
+from convae.modelfile import FittedJob
+
+SHAPE, FILTERS, NUM_CODES = (9, 11, 3), (4, 6), 5
+GOLDEN = "aa9b02c67c743bbefcd20dbed4ec33cf042a8663d33d61dcbb07fbcffbf24972"
+
+
+def random_tables(seed=0):
+    random = np.random.default_rng(seed)
+    limits = {"volume/weights": 900, "pixels/weights": 60, "weights": 60, "offsets": 50_000}
+    tables = {}
+    for name, (kind, shape) in table_shapes(SHAPE, FILTERS, NUM_CODES).items():
+        limit = limits.get(name, limits.get(name.rpartition("/")[2], 5000))
+        tables[name] = random.integers(-limit, limit, shape, endpoint=True).astype(kind)
+    tables["0/signs"] = random.choice([-1, 1], FILTERS[1]).astype(np.int8)
+    tables["1/signs"] = random.choice([-1, 1], FILTERS[0]).astype(np.int8)
+    tables["shifts"] = np.array([6, 8, 8, 5], np.uint8)
+    tables["logits"] = np.linspace(0, 255, 1024).astype(np.uint8)
+    return tables
+
+
+def random_codes(count, seed=0):
+    return (
+        np.rint(12 * np.random.default_rng(seed).standard_normal((count, NUM_CODES)))
+        .clip(-63, 63)
+        .astype(np.int64)
+    )
+
+
+def random_latent_model(seed=0):
+    nothing = np.zeros((0, NUM_CODES), np.float32)
+    return LatentModel(
+        IntegerDecoder(SHAPE, random_tables(seed)),
+        bounds_of(random_codes(500)),
+        nothing,
+        np.zeros(0, np.float32),
+    )
+
+
+def by_hand(codes, tables):
+    """The images of codes, by Python's integers and loops."""
+    sums = codes @ tables["volume/weights"].astype(np.int64) + tables["volume/bias"]
+    volume = np.clip(sums >> int(tables["shifts"][0]), -1023, 1023).reshape(len(codes), 3, 3, 6)
+    for stage in range(2):
+        kernel = tables[f"{stage}/weights"].astype(np.int64)
+        count, rows, columns, _ = volume.shape
+        sums = np.zeros((count, 2 * rows + 1, 2 * columns + 1, kernel.shape[3]), np.int64)
+        for row in range(rows):
+            for column in range(columns):
+                for i in range(3):
+                    for j in range(3):
+                        sums[:, 2 * row + i, 2 * column + j] += (
+                            volume[:, row, column] @ kernel[i, j]
+                        )
+        sums = sums[:, :-1, :-1] + tables[f"{stage}/bias"]
+        sums >>= int(tables["shifts"][1 + stage]) - 2
+        sums = np.clip(sums, -32767, 32767)
+        # In 1/1024: 2 places were left, and the slope adds 8.
+        sums = np.maximum(256 * sums, 51 * sums) * tables[f"{stage}/signs"]
+        volume = np.clip((sums + tables[f"{stage}/offsets"]) >> 10, -1023, 1023)
+    kernel = tables["pixels/weights"].astype(np.int64)
+    count, rows, columns, _ = volume.shape
+    sums = np.zeros((count, rows + 2, columns + 2, kernel.shape[3]), np.int64)
+    for row in range(rows):
+        for column in range(columns):
+            for i in range(3):
+                for j in range(3):
+                    sums[:, row + i, column + j] += volume[:, row, column] @ kernel[i, j]
+    sums = sums[:, 2:11, 1:12] + tables["pixels/bias"]
+    assert sums.shape[1:] == SHAPE
+    logits = np.clip((sums >> int(tables["shifts"][-1])) + 512, 0, 1023)
+    return tables["logits"][logits]
+
+
+def test_the_decoder_computes_what_integers_of_any_size_do():
+    codes = random_codes(7)
+    tables = random_tables()
+    found = IntegerDecoder(SHAPE, tables).decode(codes)
+    assert len(np.unique(found)) > 100
+    np.testing.assert_array_equal(found, by_hand(codes, tables))
+
+
+def test_the_pixels_are_always_these_in_parts_and_together(monkeypatch):
+    codes = random_codes(40)
+    decoder = IntegerDecoder(SHAPE, random_tables())
+    found = decoder.decode(codes)
+    assert hashlib.sha256(found.tobytes()).hexdigest() == GOLDEN
+    monkeypatch.setattr("convae.coding.decoder.BATCH_NUMBERS", 1)
+    np.testing.assert_array_equal(decoder.decode(codes), found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("volume/bias", 2**24), ("0/weights", 2000), ("1/offsets", 2**24), ("pixels/bias", 2**24),
+    ],
+)  # fmt: skip
+def test_tables_that_let_a_sum_be_inexact_are_refused(name, value):
+    tables = random_tables()
+    assert max(largest_sums(tables)) < 2**24
+    tables[name] = np.full_like(tables[name], value)
+    with pytest.raises(ParameterError, match="sums must stay below 16,777,216"):
+        IntegerDecoder(SHAPE, tables)
+
+
+@pytest.mark.parametrize("name", list(random_tables()))
+def test_other_tables_are_refused(name):
+    good = random_tables()
+    for bad in (good[name].astype(np.float32), good[name][..., :-1]):
+        with pytest.raises(ParameterError, match=r"must be|must have"):
+            IntegerDecoder(SHAPE, {**good, name: bad})
+    del good[name]
+    with pytest.raises(ParameterError, match=r"must be|must have"):
+        IntegerDecoder(SHAPE, good)
+    for name, bad in (("shifts", 41), ("0/signs", 0)):
+        good = random_tables()
+        good[name][0] = bad
+        with pytest.raises(ParameterError, match=name.rpartition("/")[2]):
+            IntegerDecoder(SHAPE, good)
+
+
+def test_codes_come_back_as_the_images_of_their_decoder(tmp_path):
+    model, codes, path = random_latent_model(), random_codes(90), tmp_path / "x.cae"
+    with path.open("wb") as stream:
+        writer = ArchiveWriter(stream, model, "m")
+        writer.add_codes(codes[:70], [str(index) for index in range(70)])
+        writer.add_codes(codes[70:])
+        size = writer.close()
+    expected = model.decoder.decode(codes)
+    with ImageArchive(path, [model]) as archive:
+        np.testing.assert_array_equal(np.stack(list(archive)), expected)
+        assert [len(part) for part, _ in archive.read()] == [70, 20]
+    # About log2(12 sqrt(2 pi e)) bits a code.
+    assert size < 300 + 90 * NUM_CODES * 6 / 8
+    streams = model.encode(codes, 3, 2)
+    np.testing.assert_array_equal(model.decode(streams, 45, 3), expected)
+
+
+def test_bounds_follow_counts_and_leave_no_value_out():
+    codes = random_codes(300)
+    bounds = bounds_of(codes)
+    assert bounds.shape == (NUM_CODES, NUM_VALUES + 1)
+    assert (np.diff(bounds, axis=1) >= 1).all()
+    assert (bounds[:, [0, -1]] == [0, TOTAL]).all()
+    shares = np.diff(bounds[0]) / TOTAL
+    assert shares[63 - 20 : 63 + 21].sum() > 0.85
+    assert bounds_of(np.zeros((4, 1), np.int64))[0, 64] > 0.8 * TOTAL
+
+
+def test_a_model_of_latents_packs_and_keeps_in_a_job():
+    model = random_latent_model()
+    assert LatentModel.unpack(model.pack()).identity == model.identity
+    again = LatentModel.from_job(model.to_job(), "x")
+    assert again.identity == model.identity
+    assert random_latent_model(1).identity != model.identity
+    # However a file orders its tables.
+    job = model.to_job()
+    turned = FittedJob(job.settings, dict(reversed(job.tables.items())))
+    assert LatentModel.from_job(turned, "x").identity == model.identity
+
+
+@pytest.mark.parametrize(
+    ("settings", "tables", "text"),
+    [
+        ({}, {}, "a shape of three numbers"),
+        ({"shape": [9, 11]}, {}, "a shape of three numbers"),
+        ({"shape": [9, 11, True]}, {}, "channels must be a whole number"),
+        ({"shape": [7, 11, 3]}, {}, "height must be from 8"),
+        ({"shape": [17, 11, 3]}, {}, "must be"),
+        ({"shape": [9, 11, 3]}, {"bounds": None}, "must have"),
+        ({"shape": [9, 11, 3]}, {"bounds": np.zeros((5, 128), np.int32)}, "bounds must rise"),
+        ({"shape": [9, 11, 3]}, {"bounds": np.zeros((5, 127), np.int32)}, "bounds must be int32"),
+        ({"shape": [9, 11, 3]}, {"mean": np.zeros(3, np.float32)}, "analysis must be float32"),
+    ],
+)
+def test_a_hostile_job_is_refused(settings, tables, text):
+    job = random_latent_model().to_job()
+    found = {**job.tables, **tables}
+    found = {name: table for name, table in found.items() if table is not None}
+    with pytest.raises(ModelFileError, match=text):
+        LatentModel.from_job(FittedJob(settings, found), "model.safetensors")
+
+
+def test_hostile_packed_bytes_are_refused():
+    good = random_latent_model().pack()
+    for bad in (b"", good[:9], good[:40], b"\x01" + good[1:], b"\x00"):
+        with pytest.raises(ParameterError, match=r"packed|LZMA"):
+            LatentModel.unpack(bad)
+    # 65,536 x 65,536 pixels of a first volume of 65,536 channels are asked for in a few bytes.
+    with pytest.raises(ParameterError, match="at most 67,108,864 bytes"):
+        LatentModel.unpack(pack([65_536, 65_536, 3, 5, 65_536], {}))
+    assert unpack(pack([1, 2], {}), lambda numbers: {})["head"].tolist() == [1, 2]
