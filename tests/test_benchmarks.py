@@ -1,5 +1,6 @@
 """The benchmarks of training: their peers, what they count, and what they refuse to claim."""
 
+import functools
 import importlib
 import json
 import math
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coders import smooth_images
 
+from convae import ConvAutoencoder
 from convae.nn.config import Architecture
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -51,6 +54,7 @@ def images_path(digits, tmp_path):
         "quality",
         "anomaly",
         "calibration",
+        "compression",
         "demo",
     ],
 )
@@ -370,3 +374,48 @@ def test_realised_rates_count_images_and_losses_are_against_no_dirt(module):
     assert headline["realised_on_test_at_0_5pct"] == 0
     assert headline["auroc_loss_at_10pct_dirt"] == pytest.approx(0.1)
     assert headline["suspects_found"] == pytest.approx(0.8)
+
+
+def test_counted_contexts_pay_for_what_they_do_not_expect(module):
+    compression = module("compression")
+    train = smooth_images(40, 28, 28, 1, seed=1)
+    found = {row["method"]: row["bits_a_pixel"] for row in compression.counted_rows(train, train)}
+    two, four, six = found.values()
+    # Seven steps are equally likely from one pixel to the next, which is log2(7) = 2.8 bits.
+    assert 2.8 < two < 6
+    assert six < four < two
+    others = smooth_images(40, 28, 28, 1, seed=2)
+    new = {row["method"]: row["bits_a_pixel"] for row in compression.counted_rows(train, others)}
+    assert all(new[name] > bits for name, bits in found.items())
+
+
+def test_sheets_have_every_image_once(module, digits):
+    images = np.concatenate([digits, digits, digits, digits])[:250, ..., 0]
+    sheets = module("compression").sheets(images)
+    assert sheets.shape == (2, 280, 280)
+    np.testing.assert_array_equal(sheets[1, 28 * 3 : 28 * 4, 28 * 7 : 28 * 8], images[137])
+
+
+def test_pca_with_finer_steps_takes_more_and_errs_less(module, digits):
+    rows = list(module("compression").pca_rows(digits, digits))
+    sizes, errors = zip(*((row["bytes_an_image"], row["mse"]) for row in rows), strict=True)
+    assert sorted(sizes) == list(sizes)
+    assert sorted(errors, reverse=True) == list(errors)
+
+
+def test_our_archives_are_measured_and_summed_up(module, monkeypatch, digits):
+    compression = module("compression")
+    for name, value in (("FEWEST_STEPS", 5), ("MOST_STEPS", 5)):
+        monkeypatch.setattr(f"convae.codec.{name}", value)
+    monkeypatch.setattr(compression, "MAX_ERRORS", (2,))
+    monkeypatch.setattr(compression, "REFINEMENT_STEPS", 1)
+    small = functools.partial(ConvAutoencoder, filters=(4,), latent_dim=3, epochs=1)
+    monkeypatch.setattr(compression, "ConvAutoencoder", small)
+    rows = list(compression.ours(digits, digits[:20], 0))
+    assert [row["mse"] == 0 for row in rows] == [False, False, False, True, True, False]
+    rows += compression.counted_rows(digits, digits[:20])
+    rows += [compression.row("PNG", compression.SINGLE, 9000, digits[:20])]
+    headline = compression.summarize(rows)
+    assert headline["lossless_bpp"] < headline["lossless_bpp_with_model"]
+    assert headline["best_peer_file_bpp"] == pytest.approx(8 * 9000 / digits[:20].size)
+    assert headline["tiny_decode_images_per_s"] > 0

@@ -160,6 +160,10 @@ def test_the_pages_are_not_built_without_a_measured_figure(result, tmp_path):
         ("quality", "same_size_refined_test_mse", "with `--refine 4`: {:.4f}"),
         ("quality", "best_unrefined_test_mse", "{:.4f}"),
         ("quality", "best_test_mse", "with `--refine 4`: {:.4f}"),
+        ("calibration", "realised_at_1pct", "{:.1%}"),
+        ("calibration", "realised_at_5pct", "at 5 %: {:.1%}"),
+        ("calibration", "auroc_loss_at_10pct_dirt", "{:.3f}"),
+        ("calibration", "suspects_found", "of these among the suspects: {:.0%}"),
         ("time_to_quality", "vs_keras_tensorflow", "Keras on TensorFlow, a plain script: {:.1f}"),
         ("training_speed", "vs_keras_tensorflow", "times those of Keras on TensorFlow: {:.1f}"),
         ("training_speed", "vs_pytorch_float32", "times those of a plain PyTorch loop: {:.1f}"),
@@ -176,7 +180,9 @@ def test_the_pages_are_not_built_without_a_measured_figure(result, tmp_path):
 )
 def test_the_readme_quotes_what_was_measured_and_names_its_command(benchmark, figure, shown):
     result = json.loads((ROOT / "benchmarks" / "results" / f"{benchmark}.json").read_text())
-    quoted = f"| {shown.format(result['headline'][figure])} |"
+    quoted = f"| {shown.format(result['headline'][figure]).replace('%', ' %')} |".replace(
+        "  %", " %"
+    )
     command = f"| `python benchmarks/{benchmark}.py` |"
     rows = [row for row in PAGES["README.md"].split("\n") if row.endswith(command)]
     assert [row for row in rows if quoted in row]

@@ -1,7 +1,8 @@
 """Start the programs of this folder and read their answers, a line of JSON each; it times nothing.
 
-`keras_script.py`, `torch_loop.py` and `pyod_autoencoder.py` import nothing of convae, and are run
-by the interpreters of the environments that `make` builds for them; `ours.py` is convae itself.
+`keras_script.py`, `torch_loop.py`, `pyod_autoencoder.py` and `jpegxl.py` import nothing of convae,
+and are run by the interpreters of the environments that `make` builds for them; `ours.py` is
+convae itself.
 """
 
 import json
@@ -29,7 +30,7 @@ ON_TENSORFLOW = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def peer_python(peer: str) -> str:
-    """The interpreter that has a peer: `tensorflow`, `torch` or `pyod`.
+    """The interpreter that has a peer: `tensorflow`, `torch`, `pyod` or `codecs`.
 
     Raises:
         SystemExit: Its environment is not there.
