@@ -4,6 +4,7 @@ import functools
 import importlib
 import json
 import math
+import random
 import subprocess
 import sys
 import zipfile
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coders import smooth_images
+from coders import random_model, smooth_images
 
 from convae import ConvAutoencoder
+from convae.coding.archive import ArchiveWriter
+from convae.errors import ModelFileError
 from convae.nn.config import Architecture
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -55,6 +58,7 @@ def images_path(digits, tmp_path):
         "anomaly",
         "calibration",
         "compression",
+        "archive_fuzz",
         "demo",
     ],
 )
@@ -419,3 +423,22 @@ def test_our_archives_are_measured_and_summed_up(module, monkeypatch, digits):
     assert headline["lossless_bpp"] < headline["lossless_bpp_with_model"]
     assert headline["best_peer_file_bpp"] == pytest.approx(8 * 9000 / digits[:20].size)
     assert headline["tiny_decode_images_per_s"] > 0
+
+
+def test_a_fuzzed_archive_is_changed_and_can_be_given_checksums_again(module, tmp_path):
+    fuzz = module("archive_fuzz")
+    model = random_model()
+    images = smooth_images(3, 9, 9, 1)
+    path = tmp_path / "x.cae"
+    with path.open("wb") as stream:
+        writer = ArchiveWriter(stream, model, "m")
+        writer.add(images)
+        writer.close()
+    data = path.read_bytes()
+    assert fuzz.mend(data) == data
+    np.testing.assert_array_equal(fuzz.read(data, model, tmp_path), images)
+    chances = map(random.Random, range(50))
+    changed = [fuzz.change(data, chance) for chance in chances]
+    assert sum(found != data for found in changed) > 40
+    with pytest.raises(ModelFileError):
+        fuzz.read(next(found for found in changed if found != data), model, tmp_path)

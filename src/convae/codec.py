@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from convae.nn.train import Observer
 
 # Chosen on held-out images of MNIST's training split.
-MOST_STEPS = 8_000
+MOST_STEPS = 10_000
 FEWEST_STEPS = 500
 BATCH_SIZE = 4096
 # Few bytes are seen more often, as far as that helps.

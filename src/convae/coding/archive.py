@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from convae.coding.blocks import (
     BLOCK_BYTES,
@@ -46,6 +48,13 @@ _ENTRY = struct.Struct("<QI")
 _TRAILER = struct.Struct("<Q4s")
 _SORTS: dict[type[Model], bytes] = {ContextModel: b"C", LatentModel: b"L"}
 _HEADER, _MODEL, _BLOCK, _INDEX = b"H", b"M", b"B", b"I"
+
+
+@contextmanager
+def _workers() -> Iterator[ThreadPoolExecutor]:
+    """A thread for each core, and matrix products that keep to the thread they are in."""
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield pool
 
 
 def packed(model: Model) -> bytes:
@@ -152,7 +161,7 @@ class ArchiveWriter:
         )
         if whole < len(images):
             parts.append((slice(whole, len(images)), 1))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with _workers() as pool:
             for blocks in pool.map(
                 lambda part: encode_blocks(images[part[0]], names[part[0]], model, step, part[1]),
                 parts,
@@ -210,10 +219,6 @@ class ImageArchive(Sequence[NDArray[Any]]):
 
     Raises:
         ModelFileError: The file is missing, damaged, hostile or too new, or another model coded it.
-
-    Example:
-        >>> with ImageArchive("parts.cae", model) as archive:  # doctest: +SKIP
-        ...     first = archive[0]
     """
 
     def __init__(self, path: str | os.PathLike[str], models: Sequence[Model] = ()) -> None:
@@ -290,7 +295,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
         Yields:
             uint8 or uint16 `(num_images, height, width, channels)`, and the names.
         """
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with _workers() as pool:
             waiting: list[Any] = []
             for group in self._groups():
                 waiting.append((group, pool.submit(decode_blocks, group, self._model)))

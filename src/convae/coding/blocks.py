@@ -34,6 +34,8 @@ BLOCK_BYTES = 1 << 19
 # A lane costs 6 bytes, and makes decoding faster.
 BYTES_A_LANE = 1 << 14
 CODES_A_LANE = 1 << 11
+# A block of latents alone has so many; what is around them is then a twentieth of a byte an image.
+IMAGES_OF_LATENTS = 1024
 LARGEST_ERROR = 127
 LONGEST_NAME = 1024
 
@@ -227,13 +229,13 @@ def encode_latents(codes: Codes, names: Sequence[str], model: LatentModel) -> li
         model: What codes them.
     """
     blocks = []
-    for first in range(0, len(codes), MOST_IMAGES):
-        part = codes[first : first + MOST_IMAGES]
+    for first in range(0, len(codes), IMAGES_OF_LATENTS):
+        part = codes[first : first + IMAGES_OF_LATENTS]
         num_lanes = 1 + part.size // CODES_A_LANE
         (stream,) = model.encode(part, num_lanes)
         crc = zlib.crc32(_bytes(model.decoder.decode(part)))
         kind = Kind(Method.LATENTS, 8, len(part), *model.shape, 1, num_lanes)
-        blocks.append(Block(kind, crc, tuple(names[first : first + MOST_IMAGES]), stream))
+        blocks.append(Block(kind, crc, tuple(names[first : first + IMAGES_OF_LATENTS]), stream))
     return blocks
 
 

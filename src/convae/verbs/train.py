@@ -160,7 +160,7 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
 @click.option(
     "--codec",
     is_flag=True,
-    help="Learn to code such images too, for `compress`; 8,000 more steps at most a channel.",
+    help="Learn to code such images too, for `compress`; 10,000 more steps at most a channel.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a finished model in --out.")

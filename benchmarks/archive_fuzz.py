@@ -1,0 +1,170 @@
+"""Archives that someone changed: each must be refused, or give the very pixels that were packed.
+
+    python benchmarks/archive_fuzz.py            # 100,000 changed archives
+    python benchmarks/archive_fuzz.py --quick    # 1,000; writes no result
+
+Small archives of every sort (by contexts in grey, colour and 16 bits, stored, by latents, with and
+without the model inside) are changed at random: bits, bytes, numbers at their limits, pieces cut
+out, doubled, swapped or cut off. Half of them are given correct checksums again, record by record,
+as an attacker would. Each is opened, and all of its images are decoded. Whatever else happens than
+a `ModelFileError` or the right pixels ends the run.
+"""
+
+import argparse
+import io
+import random
+import struct
+import tempfile
+import time
+import tracemalloc
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from results import publish
+
+from convae import ConvAutoencoder, ImageCodec, load_dataset
+from convae.coding.archive import END, MAGIC, ArchiveWriter, ImageArchive
+from convae.coding.blocks import Model
+from convae.errors import ModelFileError
+
+NUM_CHANGED, NUM_QUICK = 100_000, 1_000
+LIMITS = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+RECORD, TRAILER = 9, 12
+
+Archive = tuple[bytes, Model, NDArray[Any]]
+
+
+def make_archives(folder: Path) -> list[Archive]:
+    """Archives of a few digits, the model of each, and what they decode to."""
+    digits = load_dataset("digits").train[:24]
+    colour = np.concatenate([digits, digits[::-1], 255 - digits], axis=3)
+    deep = (digits.astype(np.uint16) << 8) + 3 * digits[::-1]
+    tiny = ConvAutoencoder(filters=(2,), latent_dim=2, epochs=1)
+    archives = []
+    for images, given in ((digits, digits), (colour, colour), (deep, deep / np.float32(65_535))):
+        codec = ImageCodec(tiny).fit(given)
+        for options in ({}, {"max_error": 5}, {"with_model": True}, {"tiny": True}):
+            if "tiny" in options and images is not digits:
+                continue
+            path = folder / "x.cae"
+            names = [f"{index}.png" for index in range(len(images))]
+            codec.compress(images[:12], path, names=names[:12], **options)
+            model: Model = codec.latents_ if "tiny" in options else codec.contexts_
+            archives.append((path.read_bytes(), model, read(path.read_bytes(), model, folder)))
+    stream = io.BytesIO()
+    writer = ArchiveWriter(stream, archives[0][1], "model")
+    noise = np.random.default_rng(0).integers(0, 256, (4, 9, 9, 1)).astype(np.uint8)
+    writer.add(noise)
+    writer.close()
+    archives.append((stream.getvalue(), archives[0][1], noise))
+    return archives
+
+
+def read(data: bytes, model: Model, folder: Path) -> NDArray[Any]:
+    """All images of an archive."""
+    path = folder / "read.cae"
+    path.write_bytes(data)
+    with ImageArchive(path, [model]) as archive:
+        return np.concatenate([images for images, _ in archive.read()])
+
+
+def change(data: bytes, chance: random.Random) -> bytes:
+    """An archive changed in one to four places."""
+    changed = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(changed) or 1)
+        end = min(len(changed), place + chance.randint(1, 40))
+        kind = chance.randrange(7)
+        if not changed:
+            break
+        if kind == 0:
+            changed[place] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            changed[place] = chance.randrange(256)
+        elif kind == 2:
+            number = struct.pack("<I", chance.choice(LIMITS))[: chance.choice((1, 2, 4))]
+            changed[place : place + len(number)] = number
+        elif kind == 3:
+            del changed[place:end]
+        elif kind == 4:
+            changed[place:place] = changed[place:end]
+        elif kind == 5:
+            other = chance.randrange(len(changed))
+            piece = changed[other : other + end - place]
+            changed[place : place + len(piece)] = piece
+        else:
+            del changed[chance.choice((place, len(changed) - chance.randint(1, 20))) :]
+    return bytes(changed)
+
+
+def mend(data: bytes) -> bytes:
+    """The records that can be told apart, with correct checksums, and the end that fits them."""
+    stream, place, start = io.BytesIO(), len(MAGIC), 0
+    stream.write(MAGIC)
+    while place + RECORD <= len(data) - TRAILER:
+        kind = data[place : place + 1]
+        (length,) = struct.unpack_from("<I", data, place + 1)
+        payload = data[place + RECORD : place + RECORD + length]
+        start = stream.tell()
+        stream.write(struct.pack("<cII", kind, len(payload), zlib.crc32(payload, zlib.crc32(kind))))
+        stream.write(payload)
+        place += RECORD + length
+    return stream.getvalue() + struct.pack("<Q4s", start, END)
+
+
+def main() -> None:
+    """Change, open, count."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
+    given = parser.parse_args()
+    count = NUM_QUICK if given.quick else NUM_CHANGED
+    chance = random.Random(0)  # noqa: S311 # no secrets
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        archives = make_archives(folder)
+        for mended in (False, True):
+            refused = right = 0
+            slowest = 0.0
+            tracemalloc.start()
+            for number in range(count // 2):
+                data, model, images = archives[number % len(archives)]
+                changed = change(data, chance)
+                if mended:
+                    changed = mend(changed)
+                started = time.perf_counter()
+                try:
+                    found = read(changed, model, folder)
+                except ModelFileError:
+                    refused += 1
+                else:
+                    if not np.array_equal(found, images):
+                        (folder / "wrong.cae").write_bytes(changed)
+                        raise SystemExit(f"Wrong pixels from change {number}, mended: {mended}.")
+                    right += 1
+                slowest = max(slowest, time.perf_counter() - started)
+            peak = tracemalloc.get_traced_memory()[1] / 2**20
+            tracemalloc.stop()
+            rows.append(
+                {
+                    "checksums": "mended" if mended else "as they were",
+                    "changed": refused + right,
+                    "refused": refused,
+                    "right_pixels": right,
+                    "slowest_s": slowest,
+                    "peak_mib": peak,
+                }
+            )
+    headline = {
+        "changed_archives": sum(row["changed"] for row in rows),
+        "wrong_pixels": 0,
+        "peak_mib": max(row["peak_mib"] for row in rows),
+    }
+    publish("archive_fuzz", headline, rows, [0], quick=given.quick)
+
+
+if __name__ == "__main__":
+    main()
