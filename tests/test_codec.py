@@ -18,6 +18,7 @@ from convae.coding.rans import TOTAL
 from convae.coding.samples import FLAT_RARITY, ContextSampler
 from convae.errors import ImageError, ModelFileError, OutputError, ParameterError
 from convae.latentcodes import ROUNDING_SHARE, fit_latent_codes
+from convae.nn.backend import keras
 from convae.nn.contexts import _ContextModel, train_contexts
 
 
@@ -269,7 +270,7 @@ def test_what_is_trained_costs_what_the_integers_code(digits):
     model = _ContextModel(0, 1, 0)
     for name, table in tables.items():
         model.weights_by_name[name].assign(table / convae.nn.contexts.SCALES[name])
-    found = np.asarray(
+    found = keras.ops.convert_to_numpy(
         model(
             {
                 "inputs": batch.inputs,

@@ -111,7 +111,7 @@ class _ContextModel(keras.Model):  # type: ignore[misc] # Keras is untyped
     """The network in floats that hold the rounded numbers; its output is the cost in nats."""
 
     def __init__(self, plane: int, num_planes: int, seed: int) -> None:
-        super().__init__()
+        super().__init__(name="context_model")
         self._looked_up = looked_up(plane, num_planes)
         self._kinds = table_shapes(plane, num_planes, HIDDEN)
         random = np.random.default_rng(seed)
