@@ -61,6 +61,7 @@ COUNTED = {
 # Of the counts of a context, the weight of what fewer neighbours say.
 LEANING = 64.0
 RUNS = 3
+PIXELS = 28 * 28
 
 
 def row(method: str, kind: str, num_bytes: float, images: NDArray[Any], mse: float = 0.0) -> Row:
@@ -69,7 +70,7 @@ def row(method: str, kind: str, num_bytes: float, images: NDArray[Any], mse: flo
         "method": method,
         "kind": kind,
         "seed": 0,
-        "bytes_an_image": num_bytes / len(images),
+        "bytes_an_image": num_bytes * PIXELS / images.size,
         "bits_a_pixel": 8 * num_bytes / images.size,
         "mse": mse,
         "encoded_a_second": None,
@@ -128,9 +129,14 @@ def sheets(images: Images) -> Images:
     return parts.transpose(0, 1, 3, 2, 4).reshape(count, 10 * height, 10 * width)
 
 
+def files_of(test: Images) -> tuple[tuple[str, Images], ...]:
+    """What formats for pictures are given: single images, and sheets."""
+    return (SINGLE, test[..., 0]), (SHEET, sheets(test[..., 0]))
+
+
 def lossless_peers(test: Images) -> Iterator[Row]:
     """Formats and general compressors that keep every bit."""
-    for kind, images in ((SINGLE, test[..., 0]), (SHEET, sheets(test[..., 0]))):
+    for kind, images in files_of(test):
         accounting = Accounting()
         accounting.add(images[..., np.newaxis])
         for name, num_bytes in accounting.finish().items():
@@ -152,7 +158,7 @@ def lossy_peers(train: Images, test: Images) -> Iterator[Row]:
 
 def picture_rows(test: Images, qualities: Any, formats: list[str]) -> Iterator[Row]:  # noqa: ANN401
     """What Pillow writes, image by image and on sheets."""
-    for kind, images in ((SINGLE, test[..., 0]), (SHEET, sheets(test[..., 0]))):
+    for kind, images in files_of(test):
         for name in formats:
             for quality in qualities:
                 num_bytes, error = 0, 0.0
@@ -164,14 +170,13 @@ def picture_rows(test: Images, qualities: Any, formats: list[str]) -> Iterator[R
                     found = np.asarray(Image.open(stream).convert("L"), np.float64)
                     error += float(np.square((found - image) / 255).sum())
                 yield row(
-                    f"{name}, quality {quality}", kind, num_bytes / images.size * 784,
-                    np.empty((1, 784)), error / images.size,
+                    f"{name}, quality {quality}", kind, num_bytes, images, error / images.size,
                 )  # fmt: skip
 
 
 def jpeg_xl_rows(test: Images, qualities: Any) -> Iterator[Row]:  # noqa: ANN401
     """JPEG XL in its own environment, image by image and on sheets."""
-    for kind, images in ((SINGLE, test[..., 0]), (SHEET, sheets(test[..., 0]))):
+    for kind, images in files_of(test):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "images.npy"
             np.save(path, images)
@@ -181,7 +186,7 @@ def jpeg_xl_rows(test: Images, qualities: Any) -> Iterator[Row]:  # noqa: ANN401
         for answer in document["answers"]:
             yield row(
                 f"JPEG XL, quality {answer['quality']}", kind,
-                answer["num_bytes"] / images.size * 784, np.empty((1, 784)), answer["mse"],
+                answer["num_bytes"], images, answer["mse"],
             )  # fmt: skip
 
 

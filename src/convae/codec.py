@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from convae.coding.archive import ArchiveWriter, ImageArchive, coding_models, packed
-from convae.coding.blocks import LARGEST_ERROR, LONGEST_NAME, to_planes
+from convae.coding.blocks import IMAGES_OF_LATENTS, LARGEST_ERROR, LONGEST_NAME, to_planes
 from convae.coding.contextmodel import CONTEXTS_JOB, ContextModel
 from convae.coding.contexts import MOST_PLANES, exponentials
 from convae.coding.latents import LATENTS_JOB
@@ -21,9 +21,8 @@ from convae.errors import ImageError, ParameterError
 from convae.estimator import ConvAutoencoder
 from convae.files import open_whole
 from convae.images import to_float, to_uint8
-from convae.images.memory import chunks
 from convae.latentcodes import REFINEMENT_STEPS, fit_latent_codes
-from convae.modelfile import ModelContents, read_model, write_model
+from convae.modelfile import FittedJob, ModelContents, read_model, write_model
 from convae.nn.config import whole_number
 
 if TYPE_CHECKING:
@@ -221,11 +220,11 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         """Write images by their latents; the sum of squared errors, of pixels in [0, 1]."""
         checked = self.autoencoder_.checked(images)
         codes = self.latents_.codes(self.autoencoder_.transform(checked, refinement_steps=steps))
-        writer.add_codes(codes, names)
-        return sum(
-            _squared_error(self.latents_.decoder.decode(codes[part]), checked[part])
-            for part in chunks(checked)
-        )
+        error = 0.0
+        for first in range(0, len(codes), IMAGES_OF_LATENTS):
+            part = slice(first, first + IMAGES_OF_LATENTS)
+            error += _squared_error(writer.add_codes(codes[part], names[part]), checked[part])
+        return error
 
     def open(self, path: str | os.PathLike[str]) -> ImageArchive:
         """The images of an archive that this codec wrote, to be decoded when asked for.
@@ -247,10 +246,12 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
     def to_contents(self) -> ModelContents:
         """What `save` writes."""
         check_is_fitted(self, "contexts_")
-        contents = self.autoencoder_.to_contents()
-        for name, model in ((CONTEXTS_JOB, self.contexts_), (LATENTS_JOB, self.latents_)):
-            contents = contents.with_job(name, model.to_job())
-        return contents
+        return self.autoencoder_.to_contents().with_jobs(self.jobs())
+
+    def jobs(self) -> dict[str, FittedJob]:
+        """What the file keeps beside the autoencoder, by job."""
+        check_is_fitted(self, "contexts_")
+        return {CONTEXTS_JOB: self.contexts_.to_job(), LATENTS_JOB: self.latents_.to_job()}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -160,9 +160,15 @@ def load_images(
     """A data set at a model's size, the images of its test part if it has one, their names."""
     height, width, channels = estimator.architecture_.image_shape
     dataset = load(images, (height, width), channels, fit, strict, store)
+    given, paths = judged_part(dataset)
+    return dataset, given, image_names(paths, len(given))
+
+
+def judged_part(dataset: "Dataset") -> "tuple[NDArray[np.generic], Sequence[str] | None]":
+    """The images of a data set's test part if it has one, and their paths if they came with any."""
     if dataset.test is not None:
-        return dataset, dataset.test, image_names(dataset.test_paths, len(dataset.test))
-    return dataset, dataset.train, image_names(dataset.paths, len(dataset.train))
+        return dataset.test, dataset.test_paths
+    return dataset.train, dataset.paths
 
 
 def image_names(paths: Sequence[str] | None, num_images: int) -> list[str]:

@@ -5,7 +5,8 @@ It builds no network and loads no Keras; how the bytes are kept safe is `convae.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from reprlib import repr as quote  # bounded: a hostile section may have a million characters
 from typing import Any, Self
@@ -69,9 +70,27 @@ class ModelContents:
         _check_numbers(self.weights)
         _check_jobs({name: job.settings for name, job in self.jobs.items()})
 
-    def with_job(self, name: str, job: FittedJob) -> Self:
-        """The same with what one more job fitted, or in place of what it had fitted before."""
-        return replace(self, jobs={**self.jobs, name: job})
+    def with_jobs(self, jobs: Mapping[str, FittedJob]) -> Self:
+        """The same with what more jobs fitted, in place of what they had fitted before."""
+        return replace(self, jobs={**self.jobs, **jobs})
+
+
+@contextmanager
+def reading_job(origin: str) -> Iterator[None]:
+    """Inside the block, a broken rule of what a job fitted becomes a refusal of its file.
+
+    Args:
+        origin: What the message calls the file.
+
+    Raises:
+        ModelFileError: In place of a `ParameterError`.
+    """
+    try:
+        yield
+    except ParameterError as error:
+        raise ModelFileError(
+            f"{origin} cannot be used: {error} Get the file again from whoever made it."
+        ) from error
 
 
 def write_model(path: str | os.PathLike[str], contents: ModelContents) -> None:

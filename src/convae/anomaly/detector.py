@@ -329,7 +329,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     def to_contents(self) -> ModelContents:
         """What `save` writes."""
         check_is_fitted(self, "autoencoder_")
-        return self.autoencoder_.to_contents().with_job(JOB, self._job())
+        return self.autoencoder_.to_contents().with_jobs({JOB: self._job()})
 
     def tables(self) -> dict[str, NDArray[Any]]:
         """The arrays that the file keeps beside the autoencoder's weights, by name."""

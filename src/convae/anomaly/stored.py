@@ -11,9 +11,9 @@ from convae.anomaly.choice import Choice
 from convae.anomaly.neighbours import Neighbours
 from convae.anomaly.scores import SCORES, AnomalyScores, scores_for, spaces_of
 from convae.anomaly.spaces import SPACES
-from convae.errors import ModelFileError, ParameterError
+from convae.errors import ParameterError
 from convae.estimator import ConvAutoencoder
-from convae.modelfile import FittedJob
+from convae.modelfile import FittedJob, reading_job
 from convae.nn.config import fraction, whole_number
 
 JOB = "anomalies"
@@ -62,7 +62,7 @@ def from_job(
     Raises:
         ModelFileError: Something is missing, unknown or of the wrong kind.
     """
-    try:
+    with reading_job(origin):
         names = {"settings", "choice", "heat_units"}
         sections = _exactly(job.settings, names, "A detector")
         settings = _settings(sections["settings"])
@@ -72,10 +72,6 @@ def from_job(
         _numbers(heat_units, "heat_units")
         scores = _scores(job.tables, autoencoder, spaces)
         return scores, choice, Calibration(job.tables["calibration_scores"]), heat_units, settings
-    except ParameterError as error:
-        raise ModelFileError(
-            f"{origin} cannot be used: {error} Get the file again from whoever made it."
-        ) from error
 
 
 def _scores(

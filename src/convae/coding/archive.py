@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -39,7 +39,7 @@ MAGIC = b"\x8aCAE\r\n\x1a\n"
 END = b"CAE\x8a"
 FORMAT_VERSION = 1
 IDENTITY_BYTES = 32
-LONGEST_NAME = 200
+LONGEST_MODEL_NAME = 200
 # Blocks that are decoded together take so many bytes of images at most, one block more or less.
 GROUP_BYTES = 1 << 22
 
@@ -127,7 +127,7 @@ class ArchiveWriter:
 
     def __post_init__(self) -> None:
         self._write(MAGIC)
-        name = self.model_name.encode("utf-8", "replace")[:LONGEST_NAME]
+        name = self.model_name.encode("utf-8", "replace")[:LONGEST_MODEL_NAME]
         self._record(_HEADER, bytes([FORMAT_VERSION]) + self.model.identity + name)
         if self.with_model:
             self._record(_MODEL, packed(self.model))
@@ -150,34 +150,38 @@ class ArchiveWriter:
             raise TypeError("An archive of latents takes latents.")
         a_block = min(MOST_IMAGES, max(1, BLOCK_BYTES // images[0].nbytes))
         whole = len(images) // a_block * a_block
-        parts: list[tuple[slice, int]] = []
         together = max(1, GROUP_BYTES // (a_block * images[0].nbytes)) * a_block
-        parts.extend(
-            (
-                slice(first, min(first + together, whole)),
-                -(-min(together, whole - first) // a_block),
-            )
-            for first in range(0, whole, together)
-        )
-        if whole < len(images):
-            parts.append((slice(whole, len(images)), 1))
+        # Images of whole blocks, some blocks together; then those that are left.
+        edges = [*range(0, whole, together), whole, len(images)]
+        parts = [slice(*pair) for pair in pairwise(edges) if pair[0] < pair[1]]
         with _workers() as pool:
             for blocks in pool.map(
-                lambda part: encode_blocks(images[part[0]], names[part[0]], model, step, part[1]),
+                lambda part: encode_blocks(
+                    images[part],
+                    names[part],
+                    model,
+                    step,
+                    max(1, (part.stop - part.start) // a_block),
+                ),
                 parts,
             ):
                 self.add_blocks(blocks)
 
-    def add_codes(self, codes: Codes, names: Sequence[str] = ()) -> None:
-        """Write images by their latents alone.
+    def add_codes(self, codes: Codes, names: Sequence[str] = ()) -> NDArray[np.uint8]:
+        """Write a block of images by their latents alone.
 
         Args:
-            codes: As `LatentModel.codes` gives them.
+            codes: As `LatentModel.codes` gives them, of 1 to 4,096 images.
             names: One for each image, or none.
+
+        Returns:
+            The images that it decodes to.
         """
         if not isinstance(self.model, LatentModel):
             raise TypeError("An archive of pixels takes images.")
-        self.add_blocks(encode_latents(codes, names, self.model))
+        block, images = encode_latents(codes, names, self.model)
+        self.add_blocks([block])
+        return images
 
     def add_blocks(self, blocks: Sequence[Block]) -> None:
         """Write blocks that are coded already."""

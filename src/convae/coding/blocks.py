@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from convae.coding.contextmodel import ContextModel
 from convae.coding.latents import Codes, LatentModel
 from convae.coding.lossless import PlaneCoding, decode_planes, encode_planes
-from convae.coding.packing import LZMA, unlzma
+from convae.coding.packing import LZMA, little_endian, unlzma
 from convae.coding.rans import MOST_LANES
 from convae.coding.waves import num_waves
 from convae.errors import ModelFileError, ParameterError
@@ -172,7 +172,7 @@ def encode_blocks(
     size = len(groups[0])
     num_bytes = groups[0].nbytes
     num_lanes = min(MOST_LANES, 1 + num_bytes // BYTES_A_LANE)
-    stored = [lzma.compress(_bytes(group), **LZMA) for group in groups]
+    stored = [lzma.compress(little_endian(group), **LZMA) for group in groups]
     coded: list[bytes] = stored
     fits = (bits, channels) == (model.bits, model.channels)
     if fits and num_waves(height, width) <= MOST_WAVES:
@@ -186,7 +186,7 @@ def encode_blocks(
         kind = Kind(method, bits, size, height, width, channels, step, lanes)
         stream = coded[index] if shorter else stored[index]
         own = tuple(names[index * size : (index + 1) * size])
-        blocks.append(Block(kind, zlib.crc32(_bytes(group)), own, stream))
+        blocks.append(Block(kind, zlib.crc32(little_endian(group)), own, stream))
     return blocks
 
 
@@ -215,28 +215,29 @@ def decode_blocks(blocks: Sequence[Block], model: Model) -> NDArray[Any]:
     except ParameterError as error:
         raise _refused(f"'{error}'") from error
     for block, group in zip(blocks, np.split(images, len(blocks)), strict=True):
-        if zlib.crc32(_bytes(group)) != block.pixels_crc:
+        if zlib.crc32(little_endian(group)) != block.pixels_crc:
             raise _refused("images whose checksum is another one")
     return images
 
 
-def encode_latents(codes: Codes, names: Sequence[str], model: LatentModel) -> list[Block]:
+def encode_latents(
+    codes: Codes, names: Sequence[str], model: LatentModel
+) -> tuple[Block, NDArray[np.uint8]]:
     """Code the latents of images alone, so that a decoded image is like the one that they are of.
 
     Args:
-        codes: As `LatentModel.codes` gives them.
+        codes: As `LatentModel.codes` gives them, of 1 to 4,096 images.
         names: One for each image, or none.
         model: What codes them.
+
+    Returns:
+        The block, and the images that it decodes to.
     """
-    blocks = []
-    for first in range(0, len(codes), IMAGES_OF_LATENTS):
-        part = codes[first : first + IMAGES_OF_LATENTS]
-        num_lanes = 1 + part.size // CODES_A_LANE
-        (stream,) = model.encode(part, num_lanes)
-        crc = zlib.crc32(_bytes(model.decoder.decode(part)))
-        kind = Kind(Method.LATENTS, 8, len(part), *model.shape, 1, num_lanes)
-        blocks.append(Block(kind, crc, tuple(names[first : first + IMAGES_OF_LATENTS]), stream))
-    return blocks
+    num_lanes = 1 + codes.size // CODES_A_LANE
+    (stream,) = model.encode(codes, num_lanes)
+    images = model.decoder.decode(codes)
+    kind = Kind(Method.LATENTS, 8, len(codes), *model.shape, 1, num_lanes)
+    return Block(kind, zlib.crc32(little_endian(images)), tuple(names), stream), images
 
 
 def _from_contexts(streams: Sequence[bytes], kind: Kind, model: ContextModel) -> NDArray[Any]:
@@ -264,10 +265,6 @@ def _unstored(block: Block) -> NDArray[Any]:
     dtype = block.kind.dtype
     values = np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype)
     return values.reshape(block.kind.shape)
-
-
-def _bytes(images: NDArray[Any]) -> bytes:
-    return images.astype(images.dtype.newbyteorder("<")).tobytes()
 
 
 def to_planes(images: NDArray[Any]) -> NDArray[np.uint8]:

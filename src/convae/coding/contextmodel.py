@@ -17,8 +17,8 @@ from convae.coding.contexts import (
     table_shapes,
 )
 from convae.coding.packing import digest, pack, unpack
-from convae.errors import ModelFileError, ParameterError
-from convae.modelfile import FittedJob
+from convae.errors import ParameterError
+from convae.modelfile import FittedJob, reading_job
 from convae.nn.config import whole_number
 
 CONTEXTS_JOB = "contexts"
@@ -95,12 +95,14 @@ class ContextModel:
         Raises:
             ModelFileError: Something is missing, unknown or of the wrong kind.
         """
-        try:
-            return cls._from_job(job)
-        except ParameterError as error:
-            raise ModelFileError(
-                f"{origin} cannot be used: {error} Get the file again from whoever made it."
-            ) from error
+        with reading_job(origin):
+            if set(job.settings) != {"bits", "planes"}:
+                raise ParameterError(
+                    f"A codec must have bits and planes; received {sorted(job.settings)}."
+                )
+            bits = whole_number(job.settings["bits"], "bits", 8, 16)
+            planes = whole_number(job.settings["planes"], "planes", 1, MOST_PLANES)
+            return cls._from_tables(job.tables, bits, planes)
 
     def pack(self) -> bytes:
         """The model as few bytes, to go with an archive that needs no model file."""
@@ -116,16 +118,6 @@ class ContextModel:
         tables = unpack(data, _packed_kinds)
         bits, planes, _ = (int(number) for number in tables.pop("head"))
         return cls._from_tables(tables, bits, planes)
-
-    @classmethod
-    def _from_job(cls, job: FittedJob) -> Self:
-        if set(job.settings) != {"bits", "planes"}:
-            raise ParameterError(
-                f"A codec must have bits and planes; received {sorted(job.settings)}."
-            )
-        bits = whole_number(job.settings["bits"], "bits", 8, 16)
-        planes = whole_number(job.settings["planes"], "planes", 1, MOST_PLANES)
-        return cls._from_tables(job.tables, bits, planes)
 
     @classmethod
     def _from_tables(cls, named: Tables, bits: int, planes: int) -> Self:

@@ -20,6 +20,7 @@ Guarantees:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,10 @@ class ContextNetwork:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    @cached_property
+    def _wide(self) -> dict[str, Floats]:
+        """The tables as the numbers that are computed with."""
         wide = {
             name: np.ascontiguousarray(table, np.float32) for name, table in self.tables.items()
         }
@@ -134,8 +139,11 @@ class ContextNetwork:
         scale = np.float32(1 << (FIRST_BITS - ACTIVATION_BITS))
         for name in ("values", "rows", "columns"):
             wide[name] *= scale
-        object.__setattr__(self, "_wide", wide)
-        object.__setattr__(self, "_weights", self.exponentials.astype(np.float32))
+        return wide
+
+    @cached_property
+    def _weights(self) -> Floats:
+        return self.exponentials.astype(np.float32)
 
     def hidden(self, inputs: Bytes, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
         """The activations that both halves of a byte are predicted from.
@@ -148,7 +156,7 @@ class ContextNetwork:
         Returns:
             float32 `(num_bytes, num_hidden)`, integers from 0 to 255.
         """
-        wide: dict[str, Floats] = self._wide  # type: ignore[attr-defined]
+        wide = self._wide
         sums = inputs.astype(np.float32).T @ wide["window"]
         for table, index in zip(
             wide["values"], looked_up(self.plane, self.num_planes), strict=True
@@ -173,7 +181,7 @@ class ContextNetwork:
         Returns:
             int32 `(17, num_bytes)`.
         """
-        wide: dict[str, Floats] = self._wide  # type: ignore[attr-defined]
+        wide = self._wide
         logits = wide["high"].T @ hidden.T
         logits += wide["high_bias"][:, np.newaxis]
         return self._bounds(logits, possible)
@@ -185,7 +193,7 @@ class ContextNetwork:
         possible: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.int32]:
         """Bounds of the low halves once the high ones are known, int64 `(num_bytes,)`; as above."""
-        wide: dict[str, Floats] = self._wide  # type: ignore[attr-defined]
+        wide = self._wide
         sums = hidden @ wide["low_hidden"]
         sums += wide["low_hidden_bias"].take(high, axis=0)
         logits = wide["low"].T @ _activate(sums, WEIGHT_BITS).T
@@ -197,7 +205,7 @@ class ContextNetwork:
         distances = logits.max(axis=0) - logits
         distances *= np.float32(2.0 ** (LOGIT_STEP_BITS - SUM_BITS))
         np.minimum(distances, NUM_EXPONENTIALS - 1, out=distances)
-        weights: Floats = self._weights.take(distances.astype(np.int32))  # type: ignore[attr-defined]
+        weights = self._weights.take(distances.astype(np.int32))
         least = np.arange(1, HALF + 1, dtype=np.int32)[:, np.newaxis]
         if possible is not None:
             weights *= possible

@@ -15,8 +15,10 @@ Guarantees:
 2. Tables that could let a sum reach 2^24 are refused.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,12 +67,15 @@ class IntegerDecoder:
 
     def __post_init__(self) -> None:
         _check(self.shape, self.tables)
-        wide = {
+
+    @cached_property
+    def _wide(self) -> dict[str, Floats]:
+        """The weights as the numbers that are computed with."""
+        return {
             name: np.ascontiguousarray(table, np.float32)
             for name, table in self.tables.items()
             if name not in ("logits", "shifts")
         }
-        object.__setattr__(self, "_wide", wide)
 
     @property
     def filters(self) -> tuple[int, ...]:
@@ -93,30 +98,22 @@ class IntegerDecoder:
         """
         images = np.empty((len(codes), *self.shape), np.uint8)
         height, width, _ = self.shape
-        at_a_time = max(1, BATCH_NUMBERS // (height * width * self._widest()))
+        widest = max(self.shape[2], *self.filters)
+        at_a_time = max(1, BATCH_NUMBERS // (height * width * widest))
         for first in range(0, len(codes), at_a_time):
             part = slice(first, first + at_a_time)
             images[part] = self._decode(codes[part])
         return images
 
-    def _widest(self) -> int:
-        return max(
-            int(self.tables[name].shape[-1])
-            for name in self.tables
-            if "/bias" in name and name != "volume/bias"
-        )
-
     def _decode(self, codes: Codes) -> NDArray[np.uint8]:
-        wide: dict[str, Floats] = self._wide  # type: ignore[attr-defined]
+        wide = self._wide
         shifts = [int(shift) for shift in self.tables["shifts"]]
         sums = codes.astype(np.float32) @ wide["volume/weights"]
         sums += wide["volume/bias"]
         volume = _rounded(sums, shifts[0])
-        stages = num_stages(self.tables)
-        rows, columns, channels = _first_volume(self.shape, self.tables)
-        volume = volume.reshape(-1, rows, columns, channels)
-        for stage in range(stages):
-            sums = _doubled(volume, wide[f"{stage}/weights"])
+        volume = volume.reshape(-1, *first_volume(self.shape, self.filters))
+        for stage in range(len(self.filters)):
+            sums = doubled(volume, wide[f"{stage}/weights"])
             sums += wide[f"{stage}/bias"]
             sums *= np.float32(2.0 ** (RECTIFIED_BITS - shifts[1 + stage]))
             np.floor(sums, out=sums)
@@ -148,11 +145,10 @@ def _filters(tables: Tables) -> tuple[int, ...]:
     return tuple(tables[name].size for name in names if name in tables)
 
 
-def _first_volume(shape: tuple[int, int, int], tables: Tables) -> tuple[int, int, int]:
+def first_volume(shape: tuple[int, int, int], filters: tuple[int, ...]) -> tuple[int, int, int]:
     """Rows, columns and channels of what the dense layer gives."""
-    scale = 1 << num_stages(tables)
-    first = "0/weights" if "0/weights" in tables else "pixels/weights"
-    return -(-shape[0] // scale), -(-shape[1] // scale), tables[first].shape[2]
+    scale = 1 << len(filters)
+    return -(-shape[0] // scale), -(-shape[1] // scale), filters[-1]
 
 
 def _rounded(sums: Floats, shift: int) -> Floats:
@@ -162,7 +158,7 @@ def _rounded(sums: Floats, shift: int) -> Floats:
     return np.clip(sums, -LARGEST_ACTIVATION, LARGEST_ACTIVATION, out=sums)
 
 
-def _doubled(volume: Floats, kernel: Floats) -> Floats:
+def doubled(volume: Floats, kernel: Floats) -> Floats:
     """The transposed convolution of stride 2: twice as high and wide.
 
     Of the rows to come, an even one has the kernel's first row times its own row of the volume,
@@ -212,8 +208,7 @@ def table_shapes(
         filters: Of each stage, from the image inwards.
         num_codes: Integers of a code.
     """
-    scale = 1 << len(filters)
-    volume = -(-shape[0] // scale) * -(-shape[1] // scale) * filters[-1]
+    volume = math.prod(first_volume(shape, filters))
     kinds: dict[str, tuple[type, tuple[int, ...]]] = {
         "shifts": (np.uint8, (len(filters) + 2,)),
         "volume/weights": (np.int16, (num_codes, volume)),

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from convae.coding.decoder import LARGEST_CODE, IntegerDecoder, table_shapes
 from convae.coding.packing import digest, pack, unpack
 from convae.coding.rans import TOTAL, Decoder, encode
-from convae.errors import ModelFileError, ParameterError
-from convae.modelfile import FittedJob
+from convae.errors import ParameterError
+from convae.modelfile import FittedJob, reading_job
 from convae.nn.config import LARGEST_SIDE, SMALLEST_SIDE, whole_number
 
 LATENTS_JOB = "latents"
@@ -72,7 +72,7 @@ class LatentModel:
     @property
     def identity(self) -> bytes:
         """What names this model in an archive: the SHA-256 of all that it decodes by."""
-        return digest((*self.shape, self.decoder.num_codes), self._decoding())
+        return digest(self._numbers(), self._decoding())
 
     def codes(self, latents: NDArray[np.float32]) -> Codes:
         """The nearest codes of latents.
@@ -139,18 +139,26 @@ class LatentModel:
         Raises:
             ModelFileError: Something is missing, unknown or of the wrong kind.
         """
-        try:
-            return cls._from_job(job)
-        except ParameterError as error:
-            raise ModelFileError(
-                f"{origin} cannot be used: {error} Get the file again from whoever made it."
-            ) from error
+        with reading_job(origin):
+            sides = job.settings.get("shape")
+            if set(job.settings) != {"shape"} or not isinstance(sides, list) or len(sides) != 3:
+                raise ParameterError(
+                    f"Codes of latents must have a shape of three numbers; received "
+                    f"{job.settings!r:.80}."
+                )
+            height = whole_number(sides[0], "height", SMALLEST_SIDE, LARGEST_SIDE)
+            width = whole_number(sides[1], "width", SMALLEST_SIDE, LARGEST_SIDE)
+            channels = whole_number(sides[2], "channels", 1, 4)
+            tables = dict(job.tables)
+            missing = {_BOUNDS, _ANALYSIS, _MEAN} - set(tables)
+            if missing:
+                raise ParameterError(f"Codes of latents must have {sorted(missing)}.")
+            bounds, analysis, mean = (tables.pop(name) for name in (_BOUNDS, _ANALYSIS, _MEAN))
+            return cls(IntegerDecoder((height, width, channels), tables), bounds, analysis, mean)
 
     def pack(self) -> bytes:
         """What decoding needs, as few bytes."""
-        filters = self.decoder.filters
-        head = [*self.shape, self.decoder.num_codes, *filters]
-        return pack(head, self._decoding())
+        return pack(self._numbers(), self._decoding())
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
@@ -166,27 +174,12 @@ class LatentModel:
         nothing = np.zeros((0, decoder.num_codes), np.float32)
         return cls(decoder, bounds, nothing, np.zeros(0, np.float32))
 
+    def _numbers(self) -> tuple[int, ...]:
+        return *self.shape, self.decoder.num_codes, *self.decoder.filters
+
     def _decoding(self) -> Tables:
         names = table_shapes(self.shape, self.decoder.filters, self.decoder.num_codes)
         return {**{name: self.decoder.tables[name] for name in names}, _BOUNDS: self.bounds}
-
-    @classmethod
-    def _from_job(cls, job: FittedJob) -> Self:
-        sides = job.settings.get("shape")
-        if set(job.settings) != {"shape"} or not isinstance(sides, list) or len(sides) != 3:
-            raise ParameterError(
-                f"Codes of latents must have a shape of three numbers; received "
-                f"{job.settings!r:.80}."
-            )
-        height = whole_number(sides[0], "height", SMALLEST_SIDE, LARGEST_SIDE)
-        width = whole_number(sides[1], "width", SMALLEST_SIDE, LARGEST_SIDE)
-        channels = whole_number(sides[2], "channels", 1, 4)
-        tables = dict(job.tables)
-        missing = {_BOUNDS, _ANALYSIS, _MEAN} - set(tables)
-        if missing:
-            raise ParameterError(f"Codes of latents must have {sorted(missing)}.")
-        bounds, analysis, mean = (tables.pop(name) for name in (_BOUNDS, _ANALYSIS, _MEAN))
-        return cls(IntegerDecoder((height, width, channels), tables), bounds, analysis, mean)
 
 
 def _packed_kinds(head: list[int]) -> dict[str, tuple[type, tuple[int, ...]]]:

@@ -16,7 +16,6 @@ Tables = Mapping[str, NDArray[Any]]
 Kinds = Mapping[str, tuple[type, tuple[int, ...]]]
 
 LZMA: dict[str, Any] = {"format": lzma.FORMAT_RAW, "filters": [{"id": lzma.FILTER_LZMA2}]}
-MOST_NUMBERS = 255
 LARGEST_PACKED = 1 << 26
 
 
@@ -24,7 +23,7 @@ def digest(numbers: Sequence[int], tables: Tables) -> bytes:
     """The SHA-256 of numbers, as Python prints a tuple of them, and of tables in their order."""
     found = hashlib.sha256(repr(tuple(numbers)).encode())
     for table in tables.values():
-        found.update(_little_endian(table))
+        found.update(little_endian(table))
     return found.digest()
 
 
@@ -36,7 +35,7 @@ def pack(numbers: Sequence[int], tables: Tables) -> bytes:
         tables: Arrays by name.
     """
     head = struct.pack(f"<B{len(numbers)}I", len(numbers), *numbers)
-    return head + lzma.compress(b"".join(map(_little_endian, tables.values())), **LZMA)
+    return head + lzma.compress(b"".join(map(little_endian, tables.values())), **LZMA)
 
 
 def unpack(data: bytes, kinds_of: Callable[[list[int]], Kinds]) -> dict[str, NDArray[Any]]:
@@ -88,5 +87,6 @@ def unlzma(data: bytes, num_bytes: int) -> bytes:
     return found
 
 
-def _little_endian(table: NDArray[Any]) -> bytes:
+def little_endian(table: NDArray[Any]) -> bytes:
+    """The numbers of an array, row by row."""
     return table.astype(table.dtype.newbyteorder("<")).tobytes()

@@ -16,7 +16,7 @@ from convae.coding.decoder import (
     OFFSET_BITS,
     RECTIFIED_BITS,
     SLOPE,
-    _doubled,
+    doubled,
 )
 
 Floats = NDArray[np.float32]
@@ -69,7 +69,7 @@ def round_decoder(
         )
         gain = gamma / np.sqrt(variance + EPSILON)
         offset = beta - gain * average
-        sums = _doubled(volume, np.ascontiguousarray(kernel)) + bias
+        sums = doubled(volume, np.ascontiguousarray(kernel)) + bias
         volume = gain * np.maximum(sums, SLOPE * sums) + offset
         before, unit = unit, _unit(volume)
         scale = np.abs(gain) / unit

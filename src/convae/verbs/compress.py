@@ -1,25 +1,23 @@
 """The verbs `compress` and `decompress`: images as a small archive and back, by a trained model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from convae.console import (
+    SHOWN_SKIPPED,
     echo_json,
     examples,
-    image_names,
     json_option,
+    judged_part,
     load,
-    load_images,
     model_and_images,
     refine_option,
 )
 from convae.errors import ParameterError
 from convae.files import printable
-
-SHOWN_SKIPPED = 5
 
 
 @click.command(
@@ -88,12 +86,9 @@ def compress(
     skipped: list[tuple[str, str]] = []
     accounting = Accounting() if report else None
 
-    def batches() -> Iterator[tuple[Any, list[str]]]:
-        given = _batches(images, skipped, strict)
-        if tiny:
-            _, pictures, paths = load_images(codec.autoencoder_, images, "pad", strict, None)
-            given = iter([(pictures, paths)])
-        for batch, names in given:
+    def batches() -> Iterator[tuple[Any, Sequence[str]]]:
+        shape = codec.autoencoder_.architecture_.image_shape if tiny else None
+        for batch, names in _batches(images, skipped, strict, shape):
             if accounting is not None:
                 accounting.add(batch)
             yield batch, names
@@ -172,21 +167,23 @@ def decompress(archive: Path, output: Path, model: Path | None, as_json: bool) -
 
 
 def _batches(
-    images: str, skipped: list[tuple[str, str]], strict: bool
-) -> Iterator[tuple[Any, list[str]]]:
-    """Images as they are: pictures at their own sizes, arrays as a whole."""
+    images: str,
+    skipped: list[tuple[str, str]],
+    strict: bool,
+    shape: tuple[int, int, int] | None,
+) -> Iterator[tuple[Any, Sequence[str]]]:
+    """Images at a shape; or as they are: pictures at their own sizes, arrays as a whole."""
     from convae.images import EXTENSIONS, exact_batches
     from convae.progress import counted
 
     path = Path(images)
-    if path.is_dir() or path.suffix.lower() in EXTENSIONS:
+    if shape is None and (path.is_dir() or path.suffix.lower() in EXTENSIONS):
         with counted(f"packing {images}") as progress:
             yield from exact_batches(path, skipped, strict=strict, progress=progress)
         return
-    dataset = load(images, None, None, "pad", strict, None)
-    given = dataset.train if dataset.test is None else dataset.test
-    paths = dataset.paths if dataset.test is None else dataset.test_paths
-    yield given, image_names(paths, len(given)) if paths else []
+    size, channels = (shape[:2], shape[2]) if shape is not None else (None, None)
+    given, paths = judged_part(load(images, size, channels, "pad", strict, None))
+    yield given, paths or ()
 
 
 def _tell_skipped(skipped: list[tuple[str, str]]) -> None:

@@ -334,14 +334,11 @@ def _with_codec(
 ) -> "ModelContents":
     """What the model file holds, and a codec that learned from the same images."""
     from convae.codec import ImageCodec
-    from convae.coding.contextmodel import CONTEXTS_JOB
-    from convae.coding.latents import LATENTS_JOB
     from convae.progress import counted
 
     with counted("learning to code") as progress:
         codec = ImageCodec(model, seed=model.seed or 0).fit(dataset.train, progress=progress)
-    contents = contents.with_job(CONTEXTS_JOB, codec.contexts_.to_job())
-    return contents.with_job(LATENTS_JOB, codec.latents_.to_job())
+    return contents.with_jobs(codec.jobs())
 
 
 def _describe(detector: "AnomalyDetector") -> dict[str, Any]:
