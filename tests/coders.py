@@ -40,7 +40,7 @@ def likely_images(model, count, height, width, seed=0):
 
     coding = PlaneCoding(model.networks, model.bits // 8)
     for wave in waves(height, width):
-        _walk(canvas, wave, (height, width), coding, lambda plane: (draw, draw))
+        _walk(canvas, wave, (height, width), coding, lambda _: (draw, draw), map)
     values = canvas.planes()
     dtype = np.dtype(np.uint16 if model.bits == 16 else np.uint8)
     return values.view(dtype.newbyteorder(">")).astype(dtype)

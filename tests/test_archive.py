@@ -11,7 +11,7 @@ import pytest
 from coders import likely_images, random_model, smooth_images
 
 from convae.coding.archive import END, MAGIC, ArchiveWriter, ImageArchive
-from convae.coding.blocks import Block, Kind, Method, decode_blocks, encode_blocks
+from convae.coding.blocks import Block, Kind, Method, block_size, decode_blocks, encode_blocks
 from convae.coding.contextmodel import ContextModel
 from convae.errors import ModelFileError, ParameterError
 from convae.modelfile import FittedJob
@@ -44,7 +44,7 @@ def test_images_come_back_one_by_one_and_together_with_their_names(archive):
     path, images, names = archive
     with ImageArchive(path, [random_model()]) as opened:
         assert len(opened) == 40
-        assert [block.kind.num_images for block in opened.blocks()] == [16, 16, 8]
+        assert [block.kind.num_images for block in opened.blocks()] == [13, 13, 13, 1]
         for index in (0, 15, 16, 39, -1, -40):
             np.testing.assert_array_equal(opened[index], images[index])
         np.testing.assert_array_equal(np.stack(opened[30:36:2]), images[30:36:2])
@@ -314,3 +314,11 @@ def test_networks_of_different_widths_are_refused():
     tables[1] = dict(random_model(2, hidden=9).networks[1].tables)
     with pytest.raises(ParameterError, match="as many hidden units each"):
         ContextModel.of(tables, random_model().networks[0].exponentials, 8)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "most", "size"),
+    [(1, 5, 1), (5, 5, 5), (10_000, 668, 625), (10_007, 668, 667), (7, 2, 1), (64, 16, 16)],
+)
+def test_blocks_are_of_one_size_as_far_as_that_goes(num_images, most, size):
+    assert block_size(num_images, most) == size

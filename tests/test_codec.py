@@ -258,7 +258,7 @@ def test_what_is_trained_costs_what_the_integers_code(digits):
     tables = train_contexts(lambda: sampler.draw(256), 0, 1, 20, 0)
     batch = sampler.draw(500)
     network = ContextNetwork(0, 1, tables, exponentials())
-    hidden = network.hidden(batch.inputs.T, batch.rows, batch.columns)
+    hidden = network.hidden(batch.inputs.T, 16 * batch.rows + batch.columns)
     high, low = np.divmod(batch.values.astype(np.int64), 16)
     nats = np.zeros(500)
     for bounds, halves in (

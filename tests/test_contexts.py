@@ -29,11 +29,12 @@ def network(plane=0, num_planes=1, **changes):
 def contexts(count, num_planes=1, seed=0):
     random = np.random.default_rng(seed)
     inputs = random.integers(0, 256, (num_inputs(num_planes), count)).astype(np.uint8)
-    return inputs, random.integers(0, 16, count), random.integers(0, 16, count)
+    rows, columns = random.integers(0, 16, (2, count))
+    return inputs, 16 * rows + columns
 
 
-def all_bounds(network, inputs, rows, columns, possible=None):
-    hidden = network.hidden(inputs, rows, columns)
+def all_bounds(network, inputs, places, possible=None):
+    hidden = network.hidden(inputs, places)
     high = np.arange(inputs.shape[1]) % HALF
     return network.high_bounds(hidden, possible), network.low_bounds(hidden, high, possible)
 
@@ -60,7 +61,7 @@ def test_what_cannot_come_has_no_share():
 def test_bounds_are_those_of_integers_of_any_size():
     found = all_bounds(network(), *contexts(40))
     tables = {name: table.astype(object) for name, table in random_tables(0, 1).items()}
-    inputs, rows, columns = contexts(40)
+    inputs, places = contexts(40)
     weights = exponentials()
     for index in range(40):
         values = [int(value) for value in inputs[:, index]]
@@ -68,7 +69,7 @@ def test_bounds_are_those_of_integers_of_any_size():
         sums += 2048 * sum(
             tables["values"][slot][values[place]] for slot, place in enumerate(looked_up(0, 1))
         )
-        sums += 2048 * (tables["rows"][rows[index]] + tables["columns"][columns[index]])
+        sums += 2048 * (tables["rows"][places[index] // 16] + tables["columns"][places[index] % 16])
         first = [min(max(value >> 11, 0), 255) for value in sums]
         sums = tables["hidden"].T @ np.array(first, object) + tables["hidden_bias"]
         hidden = np.array([min(max(value >> 6, 0), 255) for value in sums], object)
@@ -87,10 +88,10 @@ def test_bounds_are_those_of_integers_of_any_size():
 
 
 def test_a_context_has_the_same_bounds_alone_and_among_others():
-    inputs, rows, columns = contexts(300)
-    together = all_bounds(network(), inputs, rows, columns)
+    inputs, places = contexts(300)
+    together = all_bounds(network(), inputs, places)
     for index in (0, 16, 160):
-        alone = all_bounds(network(), inputs[:, index : index + 1], rows[[index]], columns[[index]])
+        alone = all_bounds(network(), inputs[:, index : index + 1], places[[index]])
         for one, all_ in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one[:, 0], all_[:, index])
 

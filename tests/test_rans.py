@@ -94,6 +94,26 @@ def test_streams_side_by_side_are_those_that_each_makes_alone(seed, sizes, num_s
     decoder.finish()
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.integers(1, 70),
+    num_values=st.integers(1, 127),
+    num_lanes=st.integers(1, 20),
+)
+def test_symbols_of_one_distribution_are_decoded_as_if_each_had_its_own(
+    seed, size, num_values, num_lanes
+):
+    random = np.random.default_rng(seed)
+    bounds = random_bounds(random, 1, num_values, 3.0)[0]
+    symbols = random.integers(0, num_values, (2, size))
+    groups = [(bounds[symbols], np.diff(bounds)[symbols])]
+    decoder = Decoder(encode(groups, num_lanes, 2), num_lanes)
+    found = decoder.decode_alike(bounds.astype(np.int32), size)
+    np.testing.assert_array_equal(found, symbols)
+    decoder.finish()
+
+
 def test_many_symbols_take_hardly_more_than_their_information():
     all_bounds, symbols, groups = make(0, [200_000], 16, 2.0)
     data = encode_one(groups, 64)

@@ -19,6 +19,7 @@ ROWS = [
         "verbs",
         "components",
         "coding",
+        "coding.threads",
         "anomaly.cells",
         "anomaly.corruptions",
     },

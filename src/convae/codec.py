@@ -12,7 +12,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from convae.coding.archive import ArchiveWriter, ImageArchive, coding_models, packed
-from convae.coding.blocks import IMAGES_OF_LATENTS, LARGEST_ERROR, LONGEST_NAME, to_planes
+from convae.coding.blocks import (
+    IMAGES_OF_LATENTS,
+    LARGEST_ERROR,
+    LONGEST_NAME,
+    block_size,
+    to_planes,
+)
 from convae.coding.contextmodel import CONTEXTS_JOB, ContextModel
 from convae.coding.contexts import MOST_PLANES, exponentials
 from convae.coding.latents import LATENTS_JOB
@@ -221,8 +227,9 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         checked = self.autoencoder_.checked(images)
         codes = self.latents_.codes(self.autoencoder_.transform(checked, refinement_steps=steps))
         error = 0.0
-        for first in range(0, len(codes), IMAGES_OF_LATENTS):
-            part = slice(first, first + IMAGES_OF_LATENTS)
+        size = block_size(len(codes), IMAGES_OF_LATENTS)
+        for first in range(0, len(codes), size):
+            part = slice(first, first + size)
             error += _squared_error(writer.add_codes(codes[part], names[part]), checked[part])
         return error
 

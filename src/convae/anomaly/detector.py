@@ -44,7 +44,7 @@ CHOOSING_SHARE = 0.25
 WANTED = 99
 FEWEST_IMAGES = 3
 # Images that are not trained on, in shares of the anomalies that there may be among them.
-SET_ASIDE = 2.0
+SET_ASIDE = 2.5
 # Of a flagged image, what has at least so much of its own largest heat is marked in any case.
 OWN_SHARE = 0.8
 # Where there is no heat at all.
@@ -86,8 +86,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         calibration_fraction: Share of the images that are held out, above 0 and below 1.
         most_anomalies: Share of the images given to `fit` that may be anomalies themselves, at most
             0.25. Above 0, so many are taken for anomalies and have no part in anything
-            (`suspects_`), and as many again are not trained on. The rate of false alarms is then
-            exact only if there are as many.
+            (`suspects_`), and one and a half times as many again are not trained on. The rate of
+            false alarms is then exact only if there are as many anomalies.
         seed: Decides which, and what the made-up anomalies are.
 
     Attributes:
@@ -157,7 +157,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         suspects = ranked[: math.ceil(share * len(images))]
         set_aside = ranked[: math.ceil(SET_ASIDE * share * len(images))]
         seen = np.setdiff1d(np.arange(len(images)), np.concatenate([held_out, set_aside]))
-        # Of what is set aside, half is not suspected, and calibrates.
+        # What is set aside and not suspected calibrates.
         held_out = np.setdiff1d(held_out, suspects)
         if len(seen) < 2 or not len(held_out):
             raise ParameterError(

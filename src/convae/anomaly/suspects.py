@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 
 # Neighbours that judge, in shares of the images, and at most; chosen on MNIST with a tenth of
 # anomalies among one digit's training images.
-FIRST_SHARE, MOST_FIRST = 1 / 20, 100
+FIRST_SHARE, MOST_FIRST = 1 / 20, 300
 SECOND_SHARE, MOST_SECOND = 1 / 40, 30
 FEWEST = 3
 SET_ASIDE = 0.15

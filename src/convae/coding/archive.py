@@ -8,8 +8,6 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -18,19 +16,20 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from convae.coding.blocks import (
     BLOCK_BYTES,
     MOST_IMAGES,
     Block,
     Model,
+    block_size,
     decode_blocks,
     encode_blocks,
     encode_latents,
 )
 from convae.coding.contextmodel import CONTEXTS_JOB, ContextModel
 from convae.coding.latents import LATENTS_JOB, Codes, LatentModel
+from convae.coding.threads import threads
 from convae.errors import ModelFileError, ParameterError
 from convae.files import printable
 from convae.modelfile import ModelContents
@@ -41,20 +40,13 @@ FORMAT_VERSION = 1
 IDENTITY_BYTES = 32
 LONGEST_MODEL_NAME = 200
 # Blocks that are decoded together take so many bytes of images at most, one block more or less.
-GROUP_BYTES = 1 << 22
+GROUP_BYTES = 1 << 23
 
 _RECORD = struct.Struct("<cII")
 _ENTRY = struct.Struct("<QI")
 _TRAILER = struct.Struct("<Q4s")
 _SORTS: dict[type[Model], bytes] = {ContextModel: b"C", LatentModel: b"L"}
 _HEADER, _MODEL, _BLOCK, _INDEX = b"H", b"M", b"B", b"I"
-
-
-@contextmanager
-def _workers() -> Iterator[ThreadPoolExecutor]:
-    """A thread for each core, and matrix products that keep to the thread they are in."""
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield pool
 
 
 def packed(model: Model) -> bytes:
@@ -148,24 +140,19 @@ class ArchiveWriter:
         model = self.model
         if not isinstance(model, ContextModel):
             raise TypeError("An archive of latents takes latents.")
-        a_block = min(MOST_IMAGES, max(1, BLOCK_BYTES // images[0].nbytes))
+        most = min(MOST_IMAGES, max(1, BLOCK_BYTES // images[0].nbytes))
+        a_block = block_size(len(images), most)
         whole = len(images) // a_block * a_block
         together = max(1, GROUP_BYTES // (a_block * images[0].nbytes)) * a_block
         # Images of whole blocks, some blocks together; then those that are left.
         edges = [*range(0, whole, together), whole, len(images)]
         parts = [slice(*pair) for pair in pairwise(edges) if pair[0] < pair[1]]
-        with _workers() as pool:
-            for blocks in pool.map(
-                lambda part: encode_blocks(
-                    images[part],
-                    names[part],
-                    model,
-                    step,
-                    max(1, (part.stop - part.start) // a_block),
-                ),
-                parts,
-            ):
-                self.add_blocks(blocks)
+        with threads() as run:
+            for part in parts:
+                num_blocks = (part.stop - part.start) // a_block or 1
+                self.add_blocks(
+                    encode_blocks(images[part], names[part], model, step, num_blocks, run)
+                )
 
     def add_codes(self, codes: Codes, names: Sequence[str] = ()) -> NDArray[np.uint8]:
         """Write a block of images by their latents alone.
@@ -179,7 +166,8 @@ class ArchiveWriter:
         """
         if not isinstance(self.model, LatentModel):
             raise TypeError("An archive of pixels takes images.")
-        block, images = encode_latents(codes, names, self.model)
+        with threads() as run:
+            block, images = encode_latents(codes, names, self.model, run)
         self.add_blocks([block])
         return images
 
@@ -299,19 +287,10 @@ class ImageArchive(Sequence[NDArray[Any]]):
         Yields:
             uint8 or uint16 `(num_images, height, width, channels)`, and the names.
         """
-        with _workers() as pool:
-            waiting: list[Any] = []
+        with threads() as run:
             for group in self._groups():
-                waiting.append((group, pool.submit(decode_blocks, group, self._model)))
-                if len(waiting) > (os.cpu_count() or 1):
-                    yield self._finished(waiting.pop(0))
-            while waiting:
-                yield self._finished(waiting.pop(0))
-
-    @staticmethod
-    def _finished(work: Any) -> tuple[NDArray[Any], tuple[str, ...]]:  # noqa: ANN401
-        group, future = work
-        return future.result(), tuple(name for block in group for name in block.names)
+                names = tuple(name for block in group for name in block.names)
+                yield decode_blocks(group, self._model, run), names
 
     def _groups(self) -> Iterator[list[Block]]:
         """Blocks that can be decoded together, as many as fit."""

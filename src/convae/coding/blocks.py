@@ -21,6 +21,7 @@ from convae.coding.latents import Codes, LatentModel
 from convae.coding.lossless import PlaneCoding, decode_planes, encode_planes
 from convae.coding.packing import LZMA, little_endian, unlzma
 from convae.coding.rans import MOST_LANES
+from convae.coding.threads import Run
 from convae.coding.waves import num_waves
 from convae.errors import ModelFileError, ParameterError
 
@@ -153,8 +154,24 @@ class Block:
         return cls(kind, crc, names, stream)
 
 
+def block_size(num_images: int, most: int) -> int:
+    """How many images to put in a block, at most so many.
+
+    Blocks of another size cannot be decoded beside them, so few images shall be left over: none
+    where up to a quarter more blocks than are needed share them out evenly.
+    """
+    fewest = -(-num_images // most)
+    counts = range(fewest, fewest + fewest // 4 + 1)
+    return num_images // min(counts, key=lambda count: num_images % count)
+
+
 def encode_blocks(
-    images: NDArray[Any], names: Sequence[str], model: ContextModel, step: int, num_blocks: int
+    images: NDArray[Any],
+    names: Sequence[str],
+    model: ContextModel,
+    step: int,
+    num_blocks: int,
+    run: Run = map,
 ) -> list[Block]:
     """Code images of one size.
 
@@ -165,6 +182,7 @@ def encode_blocks(
         model: What codes them, if it can.
         step: As of `Kind`.
         num_blocks: Over how many blocks, of as many images each, they are shared out.
+        run: As of `encode_planes`.
     """
     _, height, width, channels = images.shape
     bits = 8 * images.dtype.itemsize
@@ -172,12 +190,12 @@ def encode_blocks(
     size = len(groups[0])
     num_bytes = groups[0].nbytes
     num_lanes = min(MOST_LANES, 1 + num_bytes // BYTES_A_LANE)
-    stored = [lzma.compress(little_endian(group), **LZMA) for group in groups]
+    stored = list(run(lambda group: lzma.compress(little_endian(group), **LZMA), groups))
     coded: list[bytes] = stored
     fits = (bits, channels) == (model.bits, model.channels)
     if fits and num_waves(height, width) <= MOST_WAVES:
         coding = PlaneCoding(model.networks, bits // 8, step)
-        coded = encode_planes(to_planes(images), coding, num_lanes, num_blocks)
+        coded = encode_planes(to_planes(images), coding, num_lanes, num_blocks, run)
     blocks = []
     for index, group in enumerate(groups):
         shorter = len(coded[index]) < len(stored[index])
@@ -190,12 +208,13 @@ def encode_blocks(
     return blocks
 
 
-def decode_blocks(blocks: Sequence[Block], model: Model) -> NDArray[Any]:
+def decode_blocks(blocks: Sequence[Block], model: Model, run: Run = map) -> NDArray[Any]:
     """The images of blocks of one kind.
 
     Args:
         blocks: One at least; all of one `Kind`.
         model: What coded them.
+        run: As of `encode_planes`.
 
     Returns:
         uint8 or uint16 `(num_blocks * num_images, height, width, channels)`.
@@ -207,11 +226,11 @@ def decode_blocks(blocks: Sequence[Block], model: Model) -> NDArray[Any]:
     streams = [block.stream for block in blocks]
     try:
         if kind.method is Method.STORED:
-            images = np.concatenate([_unstored(block) for block in blocks])
+            images = np.concatenate(list(run(_unstored, blocks)))
         elif isinstance(model, ContextModel):
-            images = _from_contexts(streams, kind, model)
+            images = _from_contexts(streams, kind, model, run)
         else:
-            images = _from_latents(streams, kind, model)
+            images = _from_latents(streams, kind, model, run)
     except ParameterError as error:
         raise _refused(f"'{error}'") from error
     for block, group in zip(blocks, np.split(images, len(blocks)), strict=True):
@@ -221,7 +240,7 @@ def decode_blocks(blocks: Sequence[Block], model: Model) -> NDArray[Any]:
 
 
 def encode_latents(
-    codes: Codes, names: Sequence[str], model: LatentModel
+    codes: Codes, names: Sequence[str], model: LatentModel, run: Run = map
 ) -> tuple[Block, NDArray[np.uint8]]:
     """Code the latents of images alone, so that a decoded image is like the one that they are of.
 
@@ -229,18 +248,21 @@ def encode_latents(
         codes: As `LatentModel.codes` gives them, of 1 to 4,096 images.
         names: One for each image, or none.
         model: What codes them.
+        run: As of `encode_planes`.
 
     Returns:
         The block, and the images that it decodes to.
     """
     num_lanes = 1 + codes.size // CODES_A_LANE
     (stream,) = model.encode(codes, num_lanes)
-    images = model.decoder.decode(codes)
+    images = model.decoder.decode(codes, run)
     kind = Kind(Method.LATENTS, 8, len(codes), *model.shape, 1, num_lanes)
     return Block(kind, zlib.crc32(little_endian(images)), tuple(names), stream), images
 
 
-def _from_contexts(streams: Sequence[bytes], kind: Kind, model: ContextModel) -> NDArray[Any]:
+def _from_contexts(
+    streams: Sequence[bytes], kind: Kind, model: ContextModel, run: Run
+) -> NDArray[Any]:
     if (kind.method, kind.bits, kind.channels) != (Method.CONTEXTS, model.bits, model.channels):
         raise ParameterError(
             f"method {kind.method}, {kind.channels} channels of {kind.bits} bits for a model of "
@@ -248,16 +270,18 @@ def _from_contexts(streams: Sequence[bytes], kind: Kind, model: ContextModel) ->
         )
     coding = PlaneCoding(model.networks, kind.bits // 8, kind.step)
     shape = kind.num_images, kind.height, kind.width
-    return _from_planes(decode_planes(streams, shape, coding, kind.num_lanes), kind)
+    return _from_planes(decode_planes(streams, shape, coding, kind.num_lanes, run), kind)
 
 
-def _from_latents(streams: Sequence[bytes], kind: Kind, model: LatentModel) -> NDArray[Any]:
+def _from_latents(
+    streams: Sequence[bytes], kind: Kind, model: LatentModel, run: Run
+) -> NDArray[Any]:
     if (kind.method, kind.bits, kind.shape[1:]) != (Method.LATENTS, 8, model.shape):
         raise ParameterError(
             f"method {kind.method}, shape {kind.shape[1:]} and {kind.bits} bits for a model of "
             f"latents, shape {model.shape}"
         )
-    return model.decode(streams, kind.num_images, kind.num_lanes)
+    return model.decode(streams, kind.num_images, kind.num_lanes, run)
 
 
 def _unstored(block: Block) -> NDArray[Any]:

@@ -21,6 +21,7 @@ Guarantees:
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -129,29 +130,41 @@ class ContextNetwork:
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def num_hidden(self) -> int:
+        """Hidden units of each layer."""
+        return int(self.tables["hidden"].shape[1])
+
     @cached_property
     def _wide(self) -> dict[str, Floats]:
-        """The tables as the numbers that are computed with."""
+        """The tables as the numbers that are computed with.
+
+        Sums are in units of what they lead to, activations or steps of the table of weights: all
+        that is added is an integer over a power of two.
+        """
+        places = {"window": FIRST_BITS - ACTIVATION_BITS, "values": 0, "rows": 0, "columns": 0}
+        places |= dict.fromkeys(
+            ("high", "high_bias", "low", "low_bias"), SUM_BITS - LOGIT_STEP_BITS
+        )
         wide = {
-            name: np.ascontiguousarray(table, np.float32) for name, table in self.tables.items()
+            name: np.ascontiguousarray(table, np.float32)
+            * np.float32(2.0 ** -places.get(name, WEIGHT_BITS))
+            for name, table in self.tables.items()
         }
-        # Look-ups and places are added at the scale of the first layer's sums.
-        scale = np.float32(1 << (FIRST_BITS - ACTIVATION_BITS))
-        for name in ("values", "rows", "columns"):
-            wide[name] *= scale
-        return wide
+        where = wide.pop("rows")[:, np.newaxis] + wide.pop("columns")
+        return {**wide, "places": where.reshape(NUM_PLACES**2, -1)}
 
     @cached_property
     def _weights(self) -> Floats:
         return self.exponentials.astype(np.float32)
 
-    def hidden(self, inputs: Bytes, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
+    def hidden(self, inputs: Bytes, places: NDArray[np.int64]) -> Floats:
         """The activations that both halves of a byte are predicted from.
 
         Args:
             inputs: uint8 `(num_inputs, num_bytes)`; those that are not decoded yet are 0.
-            rows: int64 `(num_bytes,)`, from 0 to 15.
-            columns: int64 `(num_bytes,)`, from 0 to 15.
+            places: int64 `(num_bytes,)`: where in the image, 16 times the row and the column, both
+                from 0 to 15.
 
         Returns:
             float32 `(num_bytes, num_hidden)`, integers from 0 to 255.
@@ -162,12 +175,10 @@ class ContextNetwork:
             wide["values"], looked_up(self.plane, self.num_planes), strict=True
         ):
             sums += table.take(inputs[index], axis=0)
-        sums += wide["rows"].take(rows, axis=0)
-        sums += wide["columns"].take(columns, axis=0)
-        first = _activate(sums, FIRST_BITS - ACTIVATION_BITS)
-        sums = first @ wide["hidden"]
+        sums += wide["places"].take(places, axis=0)
+        sums = _activate(sums) @ wide["hidden"]
         sums += wide["hidden_bias"]
-        return _activate(sums, WEIGHT_BITS)
+        return _activate(sums)
 
     def high_bounds(
         self, hidden: Floats, possible: NDArray[np.bool_] | None = None
@@ -182,7 +193,7 @@ class ContextNetwork:
             int32 `(17, num_bytes)`.
         """
         wide = self._wide
-        logits = wide["high"].T @ hidden.T
+        logits = np.ascontiguousarray((hidden @ wide["high"]).T)
         logits += wide["high_bias"][:, np.newaxis]
         return self._bounds(logits, possible)
 
@@ -196,38 +207,45 @@ class ContextNetwork:
         wide = self._wide
         sums = hidden @ wide["low_hidden"]
         sums += wide["low_hidden_bias"].take(high, axis=0)
-        logits = wide["low"].T @ _activate(sums, WEIGHT_BITS).T
+        logits = np.ascontiguousarray((_activate(sums) @ wide["low"]).T)
         logits += wide["low_bias"].T.take(high, axis=1)
         return self._bounds(logits, possible)
 
     def _bounds(self, logits: Floats, possible: NDArray[np.bool_] | None) -> NDArray[np.int32]:
-        """Bounds from logits of shape `(16, num_bytes)`."""
-        distances = logits.max(axis=0) - logits
-        distances *= np.float32(2.0 ** (LOGIT_STEP_BITS - SUM_BITS))
-        np.minimum(distances, NUM_EXPONENTIALS - 1, out=distances)
-        weights = self._weights.take(distances.astype(np.int32))
+        """Bounds from logits in steps of the table of weights, of shape `(16, num_bytes)`."""
+        distances = np.subtract(logits.max(axis=0), logits, out=logits)
+        np.clip(distances, 0, NUM_EXPONENTIALS - 1, out=distances)
+        weights = self._weights.take(distances.astype(np.intp))
         least = np.arange(1, HALF + 1, dtype=np.int32)[:, np.newaxis]
         if possible is not None:
             weights *= possible
-            least = possible.cumsum(axis=0, dtype=np.int32)
+            least = _running_sums(possible.astype(np.int32))
         # Sums are exact; the division and each product are rounded alike by every machine, and what
         # is rounded still rises.
-        sums = weights.cumsum(axis=0)
-        whole = sums == sums[-1]
+        sums = _running_sums(weights)
+        # Behind the last possible value, whatever becomes of the product, all is told.
+        whole = sums[:-1] == sums[-1] if possible is not None else None
         sums *= (TOTAL - least[-1]).astype(np.float32) / sums[-1]
         bounds = np.zeros((HALF + 1, logits.shape[1]), np.int32)
         bounds[1:] = sums
         bounds[1:] += least
-        # Behind the last possible value, whatever became of the product.
-        bounds[1:][whole] = TOTAL
+        bounds[-1] = TOTAL
+        if whole is not None:
+            bounds[1:-1][whole] = TOTAL
         return bounds
 
 
-def _activate(sums: Floats, bits: int) -> Floats:
-    """Sums as activations: fewer places behind the point, from 0 to 255; in place."""
-    sums *= np.float32(2.0**-bits)
+def _activate(sums: Floats) -> Floats:
+    """Sums as activations, whole and from 0 to 255; in place."""
     np.floor(sums, out=sums)
     return np.clip(sums, 0, LARGEST_ACTIVATION, out=sums)
+
+
+def _running_sums(values: NDArray[Any]) -> NDArray[Any]:
+    """Each row with all those above it added, in place; many times as fast as `cumsum`."""
+    for above, row in pairwise(values):
+        row += above
+    return values
 
 
 def _check(network: ContextNetwork) -> None:

@@ -1,13 +1,15 @@
 """The decoder of an autoencoder in integers: the same pixels from the same codes on every machine.
 
-A code is an integer for each latent. All that follows from it is an integer too, or one over a
-power of two, kept in float32 and below 2^24 of its smallest part: then products and sums are exact
-in any order, and so with any library and any number of threads.
+A code is an integer for each latent, and activations are integers too. Sums of their products with
+weights, which are integers over a power of two, are kept in float32 and below 2^24 of their
+smallest part: so they are exact in any order, with any library and any number of threads. What
+remains between two layers are single additions and multiplications, a larger one of two and a
+rounding downwards, which IEEE 754 defines to the bit.
 
 The layers are those of the network: a dense one, a transposed convolution of stride 2 for each
 stage with a leaky rectifier and the scale and offset of its batch normalization, and a transposed
 convolution of stride 1. Weights and biases are scaled so that each sum is in units of the next
-layer's activations, times a power of two. The rectifier's slope is 51/256.
+layer's activations; a scale below zero is in the signs of the next layer's weights.
 
 Guarantees:
 
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.coding.threads import Run, do_in_parts
 from convae.errors import ParameterError
 
 Floats = NDArray[np.float32]
@@ -32,12 +35,9 @@ Tables = Mapping[str, NDArray[Any]]
 
 LARGEST_CODE = 63
 LARGEST_ACTIVATION = 1023
-SLOPE = 51 / 256
-# Places behind the point of an activation before it is rectified, and of the offset after that.
-RECTIFIED_BITS, OFFSET_BITS = 2, 10
-# Five times the largest activation, in those places: so far the slope brings a negative sum back.
-LARGEST_RECTIFIED = (1 << 15) - 1
-LARGEST_OFFSET = (1 << 23) - 1
+SLOPE = np.float32(0.2)
+# Places behind the point of the offset of an activation.
+OFFSET_BITS = 10
 # Logits of pixels, in 1/32, from -16 to 16.
 NUM_LOGITS, LOGIT_BITS = 1024, 5
 KERNEL = 3
@@ -45,7 +45,9 @@ EXACT = 1 << 24
 LARGEST_SHIFT = 40
 MOST_STAGES = 12
 # As many images at a time as keep volumes near the processor.
-BATCH_NUMBERS = 1 << 18
+BATCH_NUMBERS = 1 << 19
+# So many batches at a time are one thread's, and use the same memory.
+BATCHES_A_THREAD = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +57,8 @@ class IntegerDecoder:
     Args:
         shape: Height, width and channels of an image.
         tables: `volume/weights` and `volume/bias`; for each stage *i* from 0 `i/weights` (3, 3, in,
-            out), `i/bias`, `i/signs` and `i/offsets`; `pixels/weights`, `pixels/bias`; `logits`,
-            the pixel of each logit; `shifts`, the power of two of each layer's sums.
+            out), `i/bias` and `i/offsets`; `pixels/weights`, `pixels/bias`; `logits`, the pixel of
+            each logit; `shifts`, the power of two that each layer's weights and biases are over.
 
     Raises:
         ParameterError: A table is missing, of another kind, or lets a sum reach 2^24.
@@ -69,13 +71,22 @@ class IntegerDecoder:
         _check(self.shape, self.tables)
 
     @cached_property
-    def _wide(self) -> dict[str, Floats]:
-        """The weights as the numbers that are computed with."""
-        return {
-            name: np.ascontiguousarray(table, np.float32)
-            for name, table in self.tables.items()
-            if name not in ("logits", "shifts")
-        }
+    def _layers(self) -> dict[str, Floats]:
+        """Weights and biases over their powers of two, biases and offsets for a whole row."""
+        stages = len(self.filters)
+        names = ["volume", *map(str, range(stages)), "pixels"]
+        layers = {}
+        for name, shift in zip(names, self.tables["shifts"], strict=True):
+            scale = np.float32(2.0 ** -float(shift))
+            layers[f"{name}/weights"] = self.tables[f"{name}/weights"] * scale
+            layers[f"{name}/bias"] = self.tables[f"{name}/bias"].astype(np.float32) * scale
+        _, columns, _ = first_volume(self.shape, self.filters)
+        for stage in range(stages):
+            columns *= 2
+            offsets = self.tables[f"{stage}/offsets"] * np.float32(2.0**-OFFSET_BITS)
+            layers[f"{stage}/bias"] = np.tile(layers[f"{stage}/bias"], columns)
+            layers[f"{stage}/offsets"] = np.tile(offsets.astype(np.float32), columns)
+        return layers
 
     @property
     def filters(self) -> tuple[int, ...]:
@@ -87,11 +98,12 @@ class IntegerDecoder:
         """Integers of a code."""
         return int(self.tables["volume/weights"].shape[0])
 
-    def decode(self, codes: Codes) -> NDArray[np.uint8]:
+    def decode(self, codes: Codes, run: Run = map) -> NDArray[np.uint8]:
         """Images of codes.
 
         Args:
             codes: int64 `(num_images, num_codes)`, from -63 to 63.
+            run: `map`, or that of threads that share the work.
 
         Returns:
             uint8 `(num_images, height, width, channels)`.
@@ -100,48 +112,50 @@ class IntegerDecoder:
         height, width, _ = self.shape
         widest = max(self.shape[2], *self.filters)
         at_a_time = max(1, BATCH_NUMBERS // (height * width * widest))
-        for first in range(0, len(codes), at_a_time):
-            part = slice(first, first + at_a_time)
-            images[part] = self._decode(codes[part])
+
+        def decode_some(some: slice) -> None:
+            space = Space()
+            for first in range(some.start, some.stop, at_a_time):
+                part = slice(first, min(first + at_a_time, some.stop))
+                images[part] = self._decode(codes[part], space)
+
+        do_in_parts(run, decode_some, len(codes), BATCHES_A_THREAD * at_a_time)
         return images
 
-    def _decode(self, codes: Codes) -> NDArray[np.uint8]:
-        wide = self._wide
-        shifts = [int(shift) for shift in self.tables["shifts"]]
-        sums = codes.astype(np.float32) @ wide["volume/weights"]
-        sums += wide["volume/bias"]
-        volume = _rounded(sums, shifts[0])
-        volume = volume.reshape(-1, *first_volume(self.shape, self.filters))
+    def _decode(self, codes: Codes, space: "Space") -> NDArray[np.uint8]:
+        layers = self._layers
+        sums = codes.astype(np.float32) @ layers["volume/weights"]
+        sums += layers["volume/bias"]
+        volume = _whole(sums).reshape(-1, *first_volume(self.shape, self.filters))
         for stage in range(len(self.filters)):
-            sums = doubled(volume, wide[f"{stage}/weights"])
-            sums += wide[f"{stage}/bias"]
-            sums *= np.float32(2.0 ** (RECTIFIED_BITS - shifts[1 + stage]))
-            np.floor(sums, out=sums)
-            np.clip(sums, -LARGEST_RECTIFIED, LARGEST_RECTIFIED, out=sums)
-            np.maximum(sums, sums * np.float32(SLOPE), out=sums)
-            sums *= wide[f"{stage}/signs"] * np.float32(2.0**-RECTIFIED_BITS)
-            sums += wide[f"{stage}/offsets"] * np.float32(2.0**-OFFSET_BITS)
-            np.floor(sums, out=sums)
-            volume = np.clip(sums, -LARGEST_ACTIVATION, LARGEST_ACTIVATION, out=sums)
-        sums = _same_size(volume, wide["pixels/weights"])
-        height, width, _ = self.shape
-        top, left = (sums.shape[1] - height) // 2, (sums.shape[2] - width) // 2
-        sums = sums[:, top : top + height, left : left + width] + wide["pixels/bias"]
-        sums *= np.float32(2.0 ** -shifts[-1])
-        np.floor(sums, out=sums)
-        sums += NUM_LOGITS // 2
-        np.clip(sums, 0, NUM_LOGITS - 1, out=sums)
-        logits: NDArray[np.uint8] = self.tables["logits"]
-        return logits.take(sums.astype(np.int32))
+            sums = doubled(volume, layers[f"{stage}/weights"], space)
+            rows = sums.reshape(*sums.shape[:2], -1)
+            rows += layers[f"{stage}/bias"]
+            sloped = np.multiply(rows, SLOPE, out=space.take("sloped", rows.shape))
+            np.maximum(rows, sloped, out=rows)
+            rows += layers[f"{stage}/offsets"]
+            volume = _whole(sums)
+        height, width, channels = self.shape
+        sums = _same_size(volume, layers["pixels/weights"])
+        top, left = (sums.shape[2] - height) // 2, (sums.shape[3] - width) // 2
+        images = np.empty((len(codes), *self.shape), np.uint8)
+        for channel in range(channels):
+            logits = sums[channel, :, top : top + height, left : left + width]
+            logits += layers["pixels/bias"][channel]
+            logits += NUM_LOGITS // 2
+            # Cut off rather than rounded down: the same where nothing is below 0.
+            places = np.clip(logits, 0, NUM_LOGITS - 1).astype(np.intp)
+            images[..., channel] = self.tables["logits"].take(places)
+        return images
 
 
 def num_stages(tables: Tables) -> int:
     """How many stages a decoder has."""
-    return sum(name.endswith("/signs") for name in tables)
+    return sum(name.endswith("/offsets") for name in tables)
 
 
 def _filters(tables: Tables) -> tuple[int, ...]:
-    names = [f"{stage}/signs" for stage in reversed(range(num_stages(tables)))]
+    names = [f"{stage}/offsets" for stage in reversed(range(num_stages(tables)))]
     return tuple(tables[name].size for name in names if name in tables)
 
 
@@ -151,14 +165,27 @@ def first_volume(shape: tuple[int, int, int], filters: tuple[int, ...]) -> tuple
     return -(-shape[0] // scale), -(-shape[1] // scale), filters[-1]
 
 
-def _rounded(sums: Floats, shift: int) -> Floats:
+def _whole(sums: Floats) -> Floats:
     """Sums as activations, in place."""
-    sums *= np.float32(2.0**-shift)
     np.floor(sums, out=sums)
     return np.clip(sums, -LARGEST_ACTIVATION, LARGEST_ACTIVATION, out=sums)
 
 
-def doubled(volume: Floats, kernel: Floats) -> Floats:
+class Space:
+    """Memory for arrays that are made again and again, for one thread."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Floats] = {}
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Floats:
+        """An array of this shape with anything in it, which is the one last taken by this name."""
+        size = math.prod(shape)
+        if name not in self._arrays or self._arrays[name].size < size:
+            self._arrays[name] = np.empty(size, np.float32)
+        return self._arrays[name][:size].reshape(shape)
+
+
+def doubled(volume: Floats, kernel: Floats, space: Space) -> Floats:
     """The transposed convolution of stride 2: twice as high and wide.
 
     Of the rows to come, an even one has the kernel's first row times its own row of the volume,
@@ -167,13 +194,17 @@ def doubled(volume: Floats, kernel: Floats) -> Floats:
     """
     count, rows, columns, channels = volume.shape
     # Of a place: above, itself, to the left, and above to the left.
-    near = np.zeros((count, rows, columns, 4, channels), np.float32)
+    near = space.take("near", (count, rows, columns, 4, channels))
     near[:, 1:, :, 0] = volume[:, :-1]
     near[:, :, :, 1] = volume
     near[:, :, 1:, 2] = volume[:, :, :-1]
     near[:, 1:, 1:, 3] = volume[:, :-1, :-1]
+    near[:, 0, :, ::3] = 0
+    near[:, :, 0, 2:] = 0
     flat = near.reshape(-1, 4 * channels)
-    sums = np.empty((count, rows, 2, columns, 2, kernel.shape[3]), np.float32)
+    filters = kernel.shape[3]
+    sums = space.take(f"sums {rows}", (count, rows, 2, columns, 2, filters))
+    found = space.take("found", (count, rows, columns, filters))
     for row, column, first, taps in (
         (0, 0, 0, ((2, 0), (0, 0), (0, 2), (2, 2))),
         (0, 1, 0, ((2, 1), (0, 1))),
@@ -182,20 +213,22 @@ def doubled(volume: Floats, kernel: Floats) -> Floats:
     ):
         part = flat[:, first * channels : (first + len(taps)) * channels]
         weights = np.concatenate([kernel[tap] for tap in taps])
-        sums[:, :, row, :, column] = (part @ weights).reshape(count, rows, columns, -1)
+        np.matmul(part, weights, out=found.reshape(-1, filters))
+        sums[:, :, row, :, column] = found
     return sums.reshape(count, 2 * rows, 2 * columns, -1)
 
 
 def _same_size(volume: Floats, kernel: Floats) -> Floats:
-    """The transposed convolution of stride 1."""
+    """The transposed convolution of stride 1, `(channels, num_images, height, width)`."""
     count, rows, columns, channels = volume.shape
     flat = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    shares = (volume.reshape(-1, channels) @ flat).reshape(count, rows, columns, KERNEL, KERNEL, -1)
-    sums = np.zeros((count, rows + 2, columns + 2, kernel.shape[3]), np.float32)
+    shares = np.ascontiguousarray((volume.reshape(-1, channels) @ flat).T)
+    shares = shares.reshape(KERNEL, KERNEL, -1, count, rows, columns)
+    sums = np.zeros((kernel.shape[3], count, rows + 2, columns + 2), np.float32)
     for row in range(KERNEL):
         for column in range(KERNEL):
-            sums[:, row : row + rows, column : column + columns] += shares[:, :, :, row, column]
-    return sums[:, 1:-1, 1:-1]
+            sums[..., row : row + rows, column : column + columns] += shares[row, column]
+    return sums[..., 1:-1, 1:-1]
 
 
 def table_shapes(
@@ -218,7 +251,6 @@ def table_shapes(
     for stage, count in enumerate(reversed(filters)):
         kinds[f"{stage}/weights"] = (np.int16, (KERNEL, KERNEL, before, count))
         kinds[f"{stage}/bias"] = (np.int32, (count,))
-        kinds[f"{stage}/signs"] = (np.int8, (count,))
         kinds[f"{stage}/offsets"] = (np.int32, (count,))
         before = count
     kinds["pixels/weights"] = (np.int16, (KERNEL, KERNEL, before, shape[2]))
@@ -242,8 +274,6 @@ def _check(shape: tuple[int, int, int], tables: Tables) -> None:
             f"The tables of an integer decoder must be {sorted(expected)} in their types and "
             f"shapes; received {sorted(found)!r:.300} or others."
         )
-    if not all(np.isin(tables[f"{stage}/signs"], (-1, 1)).all() for stage in range(stages)):
-        raise ParameterError("signs must be 1 or -1.")
     if tables["shifts"].max() > LARGEST_SHIFT:
         raise ParameterError(
             f"shifts must be at most {LARGEST_SHIFT}; received {tables['shifts'].tolist()}."
@@ -257,7 +287,7 @@ def _check(shape: tuple[int, int, int], tables: Tables) -> None:
 
 
 def largest_sums(tables: Tables) -> list[int]:
-    """What the sums of each layer can reach at most, in units of their smallest part."""
+    """What the sums of each layer, and its offsets, can reach at most, of their smallest part."""
     wide = {name: np.abs(table.astype(np.int64)) for name, table in tables.items()}
     sums = [LARGEST_CODE * wide["volume/weights"].sum(axis=0) + wide["volume/bias"]]
     for stage in range(num_stages(tables)):
@@ -265,9 +295,7 @@ def largest_sums(tables: Tables) -> list[int]:
             LARGEST_ACTIVATION * wide[f"{stage}/weights"].sum(axis=(0, 1, 2))
             + wide[f"{stage}/bias"]
         )
-        # The rectifier adds 8 places behind the point, and the offset has as many.
-        rectified = LARGEST_RECTIFIED << (OFFSET_BITS - RECTIFIED_BITS)
-        sums.append(rectified + wide[f"{stage}/offsets"])
+        sums.append(wide[f"{stage}/offsets"])
     sums.append(
         LARGEST_ACTIVATION * wide["pixels/weights"].sum(axis=(0, 1, 2)) + wide["pixels/bias"]
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convae.coding.decoder import LARGEST_CODE, IntegerDecoder, table_shapes
 from convae.coding.packing import digest, pack, unpack
 from convae.coding.rans import TOTAL, Decoder, encode
+from convae.coding.threads import Run
 from convae.errors import ParameterError
 from convae.modelfile import FittedJob, reading_job
 from convae.nn.config import LARGEST_SIDE, SMALLEST_SIDE, whole_number
@@ -96,7 +97,7 @@ class LatentModel:
         return encode(groups, num_lanes, num_streams)
 
     def decode(
-        self, streams: Sequence[bytes], num_images: int, num_lanes: int
+        self, streams: Sequence[bytes], num_images: int, num_lanes: int, run: Run = map
     ) -> NDArray[np.uint8]:
         """The images of streams.
 
@@ -104,6 +105,7 @@ class LatentModel:
             streams: What `encode` returned.
             num_images: Of each stream.
             num_lanes: As given to it.
+            run: As of `IntegerDecoder.decode`.
 
         Returns:
             uint8 `(num_streams * num_images, height, width, channels)`.
@@ -112,16 +114,9 @@ class LatentModel:
             ParameterError: A stream is damaged in a way that shows.
         """
         decoder = Decoder(streams, num_lanes)
-        codes = [
-            decoder.decode(
-                np.broadcast_to(
-                    bounds[:, np.newaxis, np.newaxis], (NUM_VALUES + 1, len(streams), num_images)
-                )
-            ).ravel()
-            for bounds in self.bounds
-        ]
+        codes = [decoder.decode_alike(bounds, num_images).ravel() for bounds in self.bounds]
         decoder.finish()
-        return self.decoder.decode(np.stack(codes, axis=1) - LARGEST_CODE)
+        return self.decoder.decode(np.stack(codes, axis=1) - LARGEST_CODE, run)
 
     def to_job(self) -> FittedJob:
         """What the model file keeps."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from convae.coding.contexts import HALF, NUM_PLACES, ContextNetwork, places_of
 from convae.coding.rans import Decoder, encode
+from convae.coding.threads import Run, do_in_parts
 from convae.coding.waves import OFFSETS, Canvas, Wave, waves
 
 Bytes = NDArray[np.uint8]
@@ -25,6 +26,7 @@ Bounds = NDArray[np.int32]
 Coder = Callable[[Bounds], Integers]
 
 _HALF_BITS = 4
+PIXELS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class PlaneCoding:
 
 
 def encode_planes(
-    planes: Bytes, coding: PlaneCoding, num_lanes: int, num_streams: int = 1
+    planes: Bytes, coding: PlaneCoding, num_lanes: int, num_streams: int = 1, run: Run = map
 ) -> list[bytes]:
     """Code images of one size.
 
@@ -53,6 +55,7 @@ def encode_planes(
         coding: How; with values that its step allows.
         num_lanes: As of `convae.coding.rans.encode`.
         num_streams: Over how many streams the images are shared out.
+        run: `map`, or that of threads that share the work.
 
     Returns:
         The bytes of each stream.
@@ -80,12 +83,16 @@ def encode_planes(
             high, low = np.divmod(known[plane].ravel(), HALF)
             return (lambda bounds: record(bounds, high)), (lambda bounds: record(bounds, low))
 
-        _walk(canvas, wave, (height, width), coding, coders)
+        _walk(canvas, wave, (height, width), coding, coders, run)
     return encode(groups, num_lanes, num_streams)
 
 
 def decode_planes(
-    streams: Sequence[bytes], shape: tuple[int, int, int], coding: PlaneCoding, num_lanes: int
+    streams: Sequence[bytes],
+    shape: tuple[int, int, int],
+    coding: PlaneCoding,
+    num_lanes: int,
+    run: Run = map,
 ) -> Bytes:
     """Undo `encode_planes`.
 
@@ -94,6 +101,7 @@ def decode_planes(
         shape: Number of images of each stream, height and width.
         coding: As given to it.
         num_lanes: As given to it.
+        run: As given to it.
 
     Returns:
         uint8 `(num_streams * num_images, height, width, num_planes)`.
@@ -111,7 +119,7 @@ def decode_planes(
         return symbols.reshape(num_streams, -1, num_images).transpose(1, 0, 2).ravel()
 
     for wave in waves(height, width):
-        _walk(canvas, wave, (height, width), coding, lambda plane: (take, take))  # noqa: ARG005
+        _walk(canvas, wave, (height, width), coding, lambda _: (take, take), run)
     decoder.finish()
     return canvas.planes()
 
@@ -129,6 +137,7 @@ def _walk(
     size: tuple[int, int],
     coding: PlaneCoding,
     coders: Callable[[int], tuple[Coder, Coder]],
+    run: Run,
 ) -> None:
     """Code one wave, plane by plane, and write what is known then on the canvas."""
     places = canvas.places(wave)
@@ -137,32 +146,74 @@ def _walk(
     inputs = np.zeros((num_planes, len(OFFSETS) + 1, num_pixels * num_images), np.uint8)
     inputs[:, :-1] = windows.reshape(num_planes, len(OFFSETS), -1)
     flat = (inputs[:, :-1].min(axis=1) == inputs[:, :-1].max(axis=1)).all(axis=0)
-    rows = np.repeat(places_of(wave.rows, size[0]), num_images)
-    columns = np.repeat(places_of(wave.columns, size[1]), num_images)
-    keys = rows * NUM_PLACES + columns
+    rows, columns = places_of(wave.rows, size[0]), places_of(wave.columns, size[1])
+    spots = np.repeat(rows * NUM_PLACES + columns, num_images)
+    keys = spots
     for values in inputs[:, 0]:
         keys = keys << 8 | values
-    for plane, network in enumerate(coding.networks):
-        code_high, code_low = coders(plane)
-        chosen, back = _kept_once(keys, flat)
-        hidden = network.hidden(
-            inputs[..., chosen].reshape(-1, len(chosen)), rows[chosen], columns[chosen]
-        )
+    for plane in range(num_planes):
         prefix = inputs[plane - 1, -1].astype(np.int64)
         if plane % coding.bytes_a_value == 0:
             prefix[:] = 0
-        possible = _possible(prefix[chosen], 2 * _bytes_left(plane, coding) - 1, coding)
-        high = code_high(network.high_bounds(hidden, possible)[:, back])
-        prefix = prefix * HALF + high
-        # Of one context, those with the same high half.
-        pairs, back_low = _kept_once(back * HALF + high, flat)
-        possible = _possible(prefix[pairs], 2 * _bytes_left(plane, coding) - 2, coding)
-        bounds = network.low_bounds(hidden[back[pairs]], high[pairs], possible)
-        low = code_low(bounds[:, back_low])
-        inputs[plane, -1] = high * HALF + low
+        seen = _Seen(inputs, spots, prefix, keys, flat)
+        inputs[plane, -1] = _code_plane(seen, plane, coding, coders(plane), run)
         canvas.values[plane, places] = inputs[plane, -1].reshape(num_pixels, num_images)
         # Of 4 planes, 7 bytes and the place fill the 64 bits: the last one's value is not needed.
         keys = keys << 8 | inputs[plane, -1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What is known of the pixels of a wave, of all images, before a byte of theirs is.
+
+    Args:
+        inputs: uint8 `(num_planes, window and pixel, num_pixels)`.
+        spots: int64 `(num_pixels,)`: where in the image, as the network takes it.
+        prefix: int64 `(num_pixels,)`: the byte of the same value before, if there is one, or 0.
+        keys: int64 `(num_pixels,)`: the same for pixels of one context, if that is flat.
+        flat: bool `(num_pixels,)`: whether the window is of one value throughout.
+    """
+
+    inputs: Bytes
+    spots: Integers
+    prefix: Integers
+    keys: Integers
+    flat: NDArray[np.bool_]
+
+
+def _code_plane(
+    seen: _Seen, plane: int, coding: PlaneCoding, coders: tuple[Coder, Coder], run: Run
+) -> Integers:
+    """Code one byte of each pixel of a wave, in two halves; int64 `(num_pixels,)`."""
+    network = coding.networks[plane]
+    halves_left = 2 * _bytes_left(plane, coding)
+    chosen, back = _kept_once(seen.keys, seen.flat)
+    hidden = np.empty((len(chosen), network.num_hidden), np.float32)
+    bounds = np.empty((HALF + 1, len(chosen)), np.int32)
+
+    def predict_high(part: slice) -> None:
+        own = chosen[part]
+        inputs = seen.inputs[..., own].reshape(-1, len(own))
+        hidden[part] = network.hidden(inputs, seen.spots[own])
+        possible = _possible(seen.prefix[own], halves_left - 1, coding)
+        bounds[:, part] = network.high_bounds(hidden[part], possible)
+
+    do_in_parts(run, predict_high, len(chosen), PIXELS_AT_A_TIME)
+    high = coders[0](bounds.take(back, axis=1))
+    prefix = seen.prefix * HALF + high
+    # Of one context, those with the same high half.
+    pairs, back_low = _kept_once(back * HALF + high, seen.flat)
+    low_bounds = np.empty((HALF + 1, len(pairs)), np.int32)
+
+    def predict_low(part: slice) -> None:
+        own = pairs[part]
+        possible = _possible(prefix[own], halves_left - 2, coding)
+        low_bounds[:, part] = network.low_bounds(hidden[back[own]], high[own], possible)
+
+    do_in_parts(run, predict_low, len(pairs), PIXELS_AT_A_TIME)
+    low = coders[1](low_bounds.take(back_low, axis=1))
+    whole: Integers = high * HALF + low
+    return whole
 
 
 def _bytes_left(plane: int, coding: PlaneCoding) -> int:

@@ -11,7 +11,7 @@ Within a group, symbol *i* is of lane *i* modulo the number of lanes.
 Guarantees:
 
 1. The bytes follow from the symbols, their distributions and the number of lanes alone. Only
-   integers are used, below 2^64, in the same order everywhere.
+   integers are used, below 2^63, in the same order everywhere.
 2. `Decoder` returns the symbols that `encode` was given, if it is given the same distributions.
 3. The bytes are at most 6 for each lane, and a sixteenth of a bit for each thousand symbols, above
    the sum of log2(2^16 / frequency), rounded up to whole words.
@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 from convae.errors import ParameterError
 
 Integers = NDArray[np.int64]
-States = NDArray[np.uint64]
 
 PRECISION = 16
 TOTAL = 1 << PRECISION
 # A state is from 2^32 up to but not 2^48, and gives up or takes in a word of 16 bits at a time.
 _LOWEST_BITS, _WORD_BITS = 32, 16
 _LOWEST = 1 << _LOWEST_BITS
-_WORD = np.uint64((1 << _WORD_BITS) - 1)
+_WORD = (1 << _WORD_BITS) - 1
 _WORDS_A_STATE = 3
+_SHIFTS = _WORD_BITS * np.arange(_WORDS_A_STATE)
 MOST_LANES = 1 << 16
 
 
@@ -61,25 +61,21 @@ def encode(
         ParameterError: A frequency, a start or the number of lanes is outside its range.
     """
     _check_lanes(num_lanes)
-    states = np.full((num_streams, num_lanes), _LOWEST, np.uint64)
-    given: list[tuple[NDArray[np.intp], NDArray[np.uint64]]] = []
+    states = np.full((num_streams, num_lanes), _LOWEST, np.int64)
+    given: list[tuple[NDArray[np.intp], Integers]] = []
     for starts, frequencies in reversed(groups):
         _check_places(starts, frequencies)
         for first in reversed(range(0, starts.shape[1], num_lanes)):
             part = slice(first, first + num_lanes)
-            frequency = frequencies[:, part].astype(np.uint64)
+            frequency = frequencies[:, part]
             active = states[:, : frequency.shape[1]]
-            full = active >= frequency << np.uint64(_LOWEST_BITS)
+            full = active >= frequency << _LOWEST_BITS
             given.append((full.nonzero()[0], active[full] & _WORD))
-            active[full] >>= np.uint64(_WORD_BITS)
+            active[full] >>= _WORD_BITS
             quotient = active // frequency
-            active[...] = (
-                (quotient << np.uint64(PRECISION))
-                + (active - quotient * frequency)
-                + starts[:, part].astype(np.uint64)
-            )
-    shifts = np.arange(_WORDS_A_STATE, dtype=np.uint64) * np.uint64(_WORD_BITS)
-    last = (states[..., np.newaxis] >> shifts) & _WORD
+            active += quotient * (TOTAL - frequency)
+            active += starts[:, part]
+    last = (states[..., np.newaxis] >> _SHIFTS) & _WORD
     # What was given last is taken in first.
     of_stream = np.concatenate(
         [np.arange(num_streams).repeat(last[0].size)] + [streams for streams, _ in reversed(given)]
@@ -110,16 +106,14 @@ class Decoder:
                 raise _damaged("an odd number of bytes")
             if len(data) < 2 * num_first:
                 raise _damaged(f"{len(data)} bytes, too few for {num_lanes} lanes")
-        self._words = np.frombuffer(b"".join(streams), "<u2").astype(np.uint64)
+        self._words = np.frombuffer(b"".join(streams), "<u2").astype(np.int64)
         lengths = np.array([len(data) // 2 for data in streams])
-        self._ends = lengths.cumsum()
-        firsts = self._ends - lengths
-        self._next = firsts + num_first
+        # The last word that each stream has, and the last one that it has taken in.
+        self._last = lengths.cumsum() - 1
+        firsts = self._last + 1 - lengths
+        self._taken = firsts + num_first - 1
         parts = self._words[firsts[:, np.newaxis] + np.arange(num_first)]
-        shifts = np.arange(_WORDS_A_STATE, dtype=np.uint64) * np.uint64(_WORD_BITS)
-        self._states: States = (parts.reshape(len(streams), num_lanes, -1) << shifts).sum(
-            axis=2, dtype=np.uint64
-        )
+        self._states: Integers = (parts.reshape(len(streams), num_lanes, -1) << _SHIFTS).sum(axis=2)
         if (self._states < _LOWEST).any():
             raise _damaged("a state that encoding never ends with")
 
@@ -128,7 +122,7 @@ class Decoder:
 
         Args:
             bounds: int32 `(num_values + 1, num_streams, num_symbols)`: for each symbol the starts
-                of all its values, and 65,536 at the end; they rise from 0.
+                of all its values, 256 at most, and 65,536 at the end; they rise from 0.
 
         Returns:
             int64 `(num_streams, num_symbols)`, from 0 to `num_values` - 1.
@@ -139,27 +133,75 @@ class Decoder:
         _, num_streams, num_symbols = bounds.shape
         symbols = np.empty((num_streams, num_symbols), np.int64)
         num_lanes = self._states.shape[1]
-        stream = np.arange(num_streams)[:, np.newaxis]
+        flat = bounds.reshape(-1)
+        # Of a stream's first symbols, the places in a row of bounds.
+        places = np.arange(num_streams)[:, np.newaxis] * num_symbols + np.arange(num_lanes)
         for first in range(0, num_symbols, num_lanes):
-            part = bounds[:, :, first : first + num_lanes]
-            active = self._states[:, : part.shape[2]]
-            lane = np.arange(part.shape[2])
-            slots = (active & _WORD).astype(np.int32)
-            found = (part[1:-1] <= slots).sum(axis=0)
-            start = part[found, stream, lane]
-            frequency = (part[found + 1, stream, lane] - start).astype(np.uint64)
-            active[...] = frequency * (active >> np.uint64(PRECISION)) + (slots - start).astype(
-                np.uint64
-            )
-            low = active < _LOWEST
-            taken = low.cumsum(axis=1)
-            words = (self._next[:, np.newaxis] + taken - 1)[low]
-            self._next += taken[:, -1]
-            if (self._next > self._ends).any():
-                raise _damaged("an end before the last symbol")
-            active[low] = (active[low] << np.uint64(_WORD_BITS)) | self._words[words]
-            symbols[:, first : first + num_lanes] = found
+            part = slice(first, first + num_lanes)
+            inner = bounds[1:-1, :, part]
+            active = self._states[:, : inner.shape[2]]
+            slots = active & _WORD
+            below = inner <= slots.astype(np.int32)
+            found = np.add.reduce(below.view(np.uint8), axis=0, dtype=np.uint8).astype(np.int64)
+            symbols[:, part] = found
+            found *= num_streams * num_symbols
+            found += places[:, : inner.shape[2]]
+            starts = flat[first:].take(found)
+            found += num_streams * num_symbols
+            self._step(active, slots, starts, flat[first:].take(found) - starts)
+        self._check_taken()
         return symbols
+
+    def decode_alike(self, bounds: NDArray[np.int32], num_symbols: int) -> Integers:
+        """The symbols of the next group of each stream, where all have one distribution.
+
+        Args:
+            bounds: int32 `(num_values + 1,)`, as above.
+            num_symbols: Of each stream.
+
+        Returns:
+            As `decode`.
+
+        Raises:
+            ParameterError: As of `decode`.
+        """
+        num_streams, num_lanes = self._states.shape
+        symbols = np.empty((num_streams, num_symbols), np.int64)
+        frequencies = np.diff(bounds)
+        lookup = np.repeat(np.arange(len(frequencies)), frequencies)
+        for first in range(0, num_symbols, num_lanes):
+            found = symbols[:, first : first + num_lanes]
+            active = self._states[:, : found.shape[1]]
+            slots = active & _WORD
+            found[...] = lookup.take(slots)
+            self._step(active, slots, bounds.take(found), frequencies.take(found))
+        self._check_taken()
+        return symbols
+
+    def _step(
+        self,
+        active: Integers,
+        slots: Integers,
+        starts: NDArray[np.int32],
+        frequencies: NDArray[np.int32],
+    ) -> None:
+        """Take a symbol out of states, and words in where they became too small."""
+        active >>= PRECISION
+        active *= frequencies
+        slots -= starts
+        active += slots
+        low = active < _LOWEST
+        taken = low.cumsum(axis=1)
+        taken += self._taken[:, np.newaxis]
+        # A word for each lane, though only some need it; whether there are so many is seen later.
+        refilled = active << _WORD_BITS
+        refilled |= self._words.take(taken, mode="clip")
+        np.copyto(active, refilled, where=low)
+        self._taken = taken[:, -1]
+
+    def _check_taken(self) -> None:
+        if (self._taken > self._last).any():
+            raise _damaged("an end before the last symbol")
 
     def finish(self) -> None:
         """Say that the last group is decoded.
@@ -167,7 +209,7 @@ class Decoder:
         Raises:
             ParameterError: Bytes are left, or a lane is not where encoding began.
         """
-        if (self._next != self._ends).any():
+        if (self._taken != self._last).any():
             raise _damaged("bytes after the last symbol")
         if (self._states != _LOWEST).any():
             raise _damaged("lanes that do not end where encoding began")

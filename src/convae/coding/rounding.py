@@ -10,12 +10,11 @@ from convae.coding.decoder import (
     EXACT,
     LARGEST_ACTIVATION,
     LARGEST_CODE,
-    LARGEST_OFFSET,
     LOGIT_BITS,
     NUM_LOGITS,
     OFFSET_BITS,
-    RECTIFIED_BITS,
     SLOPE,
+    Space,
     doubled,
 )
 
@@ -50,7 +49,7 @@ def round_decoder(
     volume = codes.astype(np.float32) @ kernel + bias
     unit = _unit(volume)
     shift, tables["volume/weights"], tables["volume/bias"] = _scaled(
-        kernel / unit, bias / unit + 0.5, LARGEST_CODE, 0
+        kernel / unit, bias / unit + 0.5, LARGEST_CODE
     )
     shifts.append(shift)
     volume = volume.reshape(-1, *first_volume)
@@ -59,6 +58,7 @@ def round_decoder(
          and name.endswith("/kernel")),
         key=lambda name: int(name.rpartition("_")[2]),
     )  # fmt: skip
+    signs = np.ones(first_volume[2], np.float32)
     for stage, name in enumerate(names):
         kernel = weights[f"decoder/{name}/kernel"].transpose(0, 1, 3, 2)
         bias = weights[f"decoder/{name}/bias"]
@@ -69,24 +69,23 @@ def round_decoder(
         )
         gain = gamma / np.sqrt(variance + EPSILON)
         offset = beta - gain * average
-        sums = doubled(volume, np.ascontiguousarray(kernel)) + bias
+        sums = doubled(volume, np.ascontiguousarray(kernel), Space()) + bias
         volume = gain * np.maximum(sums, SLOPE * sums) + offset
         before, unit = unit, _unit(volume)
         scale = np.abs(gain) / unit
         shift, tables[f"{stage}/weights"], tables[f"{stage}/bias"] = _scaled(
-            kernel * before * scale, bias * scale, LARGEST_ACTIVATION, RECTIFIED_BITS
+            kernel * (signs * before)[:, np.newaxis] * scale, bias * scale, LARGEST_ACTIVATION
         )
         shifts.append(shift)
-        tables[f"{stage}/signs"] = np.where(gain < 0, -1, 1).astype(np.int8)
-        offsets = np.rint((offset / unit + 0.5) * (1 << OFFSET_BITS))
-        tables[f"{stage}/offsets"] = np.clip(offsets, -LARGEST_OFFSET, LARGEST_OFFSET).astype(
-            np.int32
-        )
+        # An activation whose gain is below 0 is kept with the other sign, and so are its weights.
+        signs = np.where(gain < 0, -1, 1).astype(np.float32)
+        offsets = np.rint((signs * offset / unit + 0.5) * (1 << OFFSET_BITS))
+        tables[f"{stage}/offsets"] = np.clip(offsets, 1 - EXACT, EXACT - 1).astype(np.int32)
     kernel = weights["decoder/reconstruction/kernel"].transpose(0, 1, 3, 2)
     bias = weights["decoder/reconstruction/bias"]
     scale = 1 << LOGIT_BITS
     shift, tables["pixels/weights"], tables["pixels/bias"] = _scaled(
-        kernel * unit * scale, bias * scale + 0.5, LARGEST_ACTIVATION, RECTIFIED_BITS
+        kernel * (signs * unit * scale)[:, np.newaxis], bias * scale + 0.5, LARGEST_ACTIVATION
     )
     shifts.append(shift)
     logits = (np.arange(NUM_LOGITS) - NUM_LOGITS // 2) / scale
@@ -101,10 +100,10 @@ def _unit(volume: Floats) -> float:
 
 
 def _scaled(
-    kernel: Floats, bias: Floats, largest_input: int, least: int
+    kernel: Floats, bias: Floats, largest_input: int
 ) -> tuple[int, NDArray[np.int16], NDArray[np.int32]]:
     """The largest power of two by which sums stay exact, and kernel and bias times it."""
-    for shift in range(_MOST_SHIFT, least, -1):
+    for shift in range(_MOST_SHIFT, -1, -1):
         weights = np.rint(kernel * 2.0**shift)
         biases = np.rint(bias * 2.0**shift)
         sums = largest_input * np.abs(weights).sum(axis=tuple(range(kernel.ndim - 1)))

@@ -1,0 +1,26 @@
+"""Work that is shared out over threads: NumPy lets others run while it computes."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+# `map`, or that of some threads: what comes of the work is the same.
+Run = Callable[..., Iterable[Any]]
+
+
+@contextmanager
+def threads() -> Iterator[Run]:
+    """The `map` of a thread for each core; matrix products keep to the thread they are in."""
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield pool.map
+
+
+def do_in_parts(run: Run, work: Callable[[slice], None], count: int, size: int) -> None:
+    """Do the work for so many things, given as slices of some of them at a time."""
+    parts = [slice(first, min(first + size, count)) for first in range(0, count, size)]
+    deque(run(work, parts), maxlen=0)
