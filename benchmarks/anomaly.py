@@ -10,9 +10,9 @@ what it must keep to judge an image; its time is that of judging one among all t
 machine that other rows may have shared.
 
 Neighbours of pixels or of edges, and PCA, are without a network and not tuned to a digit either.
-PyOD's AutoEncoder runs in an environment of its own (`make .venv-pyod/installed`). Of the task
-`left out`, the two other networks are trained with the first seed only. The detector's own score is
-said in `note`.
+PyOD's AutoEncoder runs in an environment of its own (`make .venv-pyod/installed`). The detector's
+own score is said in `note`. Where 54,000 images are normal, each network takes minutes a digit: so
+of the task `left out`, there is one seed, and the two other networks have digit 1 alone.
 
 With `--rows FILE` each row is kept in that file too, and none that is there is measured again; with
 `--task NAME` as well, only those rows are measured.
@@ -53,8 +53,8 @@ SEEDS = [0, 1, 2]
 ONE_CLASS, LEFT_OUT = "one class", "left out"
 OURS = "AnomalyDetector"
 REFERENCE, PYOD_NAME = "reference, reconstruction error", "PyOD's AutoEncoder"
-# So long do they take where 54,000 images are normal.
-ONCE_LEFT_OUT = {REFERENCE, PYOD_NAME}
+# Of the task `left out`: so long do they take.
+ONE_DIGIT, THE_DIGIT = {REFERENCE, PYOD_NAME}, 1
 BLUR = 1.0
 QUICK_IMAGES = 2_000
 
@@ -164,6 +164,13 @@ METHODS: dict[str, tuple[bool, bool, Method]] = {
 }
 
 
+def taken(task: str, name: str, digit: int, seed: int) -> bool:
+    """Whether the table has such a row."""
+    if task == LEFT_OUT:
+        return seed == 0 and (name not in ONE_DIGIT or digit == THE_DIGIT)
+    return seed == 0 or METHODS[name][1]
+
+
 def measure(
     name: str, seed: int, normal: Images, judged: Images, abnormal: NDArray[np.bool_]
 ) -> Row:
@@ -220,9 +227,8 @@ def main() -> None:
     for task in [given.part] if given.part else [ONE_CLASS, LEFT_OUT]:
         for seed in SEEDS[:1] if given.quick else SEEDS:
             for digit in (3, 8) if given.quick else range(10):
-                for name, (_, seeded, _) in METHODS.items():
-                    once = not seeded or (task == LEFT_OUT and name in ONCE_LEFT_OUT)
-                    if (task, name, digit, seed) in done or (seed and once):
+                for name in METHODS:
+                    if (task, name, digit, seed) in done or not taken(task, name, digit, seed):
                         continue
                     normal = (train_labels == digit) == (task == ONE_CLASS)
                     abnormal = (test_labels == digit) != (task == ONE_CLASS)

@@ -1,5 +1,6 @@
 """`ImageCodec`, and the training of its networks."""
 
+import dataclasses
 import lzma
 import subprocess
 import sys
@@ -184,6 +185,27 @@ def test_a_million_small_images_would_not_be_held_at_once(codec, digits, tmp_pat
 
     codec.compress(batches(), tmp_path / "x.cae")
     assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("tiny", [False, True])
+def test_an_archive_can_be_continued(codec, digits, tmp_path, full_disk, tiny):
+    path, whole = tmp_path / "x.cae", tmp_path / "whole.cae"
+    names = [f"{index}.png" for index in range(64)]
+    codec.compress(digits[:30], path, names=names[:30], tiny=tiny, with_model=True)
+    report = codec.compress(digits[30:], path, names=names[30:], tiny=tiny, append=True)
+    batches = ((digits[part], names[part]) for part in (slice(0, 30), slice(30, 64)))
+    expected = codec.compress(batches, whole, tiny=tiny, with_model=True)
+    assert path.read_bytes() == whole.read_bytes()
+    assert dataclasses.replace(report, mse=0) == dataclasses.replace(expected, mse=0)
+    assert (report.num_images, report.mse > 0) == (64, tiny)
+    with pytest.raises(ParameterError, match=f"as it was begun; received tiny={not tiny}"):
+        codec.compress(digits, path, tiny=not tiny, append=True)
+    with full_disk(1000), pytest.raises(OutputError):
+        codec.compress(digits, path, tiny=tiny, append=True)
+    with pytest.raises(ModelFileError, match="must be readable"):
+        codec.compress(digits, tmp_path / "none.cae", tiny=tiny, append=True)
+    assert path.read_bytes() == whole.read_bytes()
+    assert sorted(tmp_path.iterdir()) == [whole, path]
 
 
 def test_colours_and_16_bits_are_learned(monkeypatch, tmp_path):

@@ -67,6 +67,20 @@ def test_an_archive_with_its_model_needs_none(command, codec_path, digits, tmp_p
     np.testing.assert_array_equal(read_exact(tmp_path / "pictures" / "07.png"), digits[7])
 
 
+def test_pictures_are_added_to_an_archive(command, codec_path, digits, tmp_path):
+    out = tmp_path / "x.cae"
+    for number in range(2):
+        np.save(tmp_path / "digits.npy", digits[20 * number :][:20])
+        more = ("--append",) if number else ()
+        done = command("compress", codec_path, tmp_path / "digits.npy", out, *more)
+        assert done.code == 0
+    assert done.out.startswith("40 images in ")
+    command("decompress", out, tmp_path / "y.npy", "--model", codec_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), digits[:40, ..., 0])
+    done = command("compress", codec_path, tmp_path / "digits.npy", out, "--append", "--report")
+    assert (done.code, "--report must go with no --append" in done.err) == (1, True)
+
+
 def test_a_tiny_archive_holds_pictures_of_the_models_size(command, codec_path, pictures, tmp_path):
     out = tmp_path / "x.cae"
     done = command("compress", codec_path, pictures, out, "--tiny", "--json")

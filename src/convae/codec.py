@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from convae.coding.blocks import (
     IMAGES_OF_LATENTS,
     LARGEST_ERROR,
     LONGEST_NAME,
+    Model,
     block_size,
     to_planes,
 )
@@ -49,12 +50,12 @@ class Report:
     """What compressing came to.
 
     Args:
-        num_images: How many.
+        num_images: How many there are in the archive.
         num_bytes: Size of the archive, all told.
         num_raw_bytes: What the pixels take in memory.
         model_bytes: What the model that decoding needs takes, packed; it is in `num_bytes` where
             it lies in the archive.
-        mse: Mean squared error of pixels in [0, 1]; 0 where every pixel is exact.
+        mse: Mean squared error of the images given, pixels in [0, 1]; 0 where every one is exact.
     """
 
     num_images: int
@@ -166,6 +167,7 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         tiny: bool = False,
         refinement_steps: int = REFINEMENT_STEPS,
         with_model: bool = False,
+        append: bool = False,
         model_name: str = "model",
     ) -> Report:
         """Write an archive of images, whole or not at all.
@@ -181,6 +183,8 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
                 reconstruction, in uint8. The images must be as those that it was fitted on.
             refinement_steps: With `tiny`: as of `ConvAutoencoder.transform`.
             with_model: Put what decoding needs into the archive.
+            append: Add to the archive that is there, which this codec wrote, tiny or not as now.
+                Its coded images are copied as they are.
             model_name: What a message calls the model when it is missing.
 
         Raises:
@@ -200,8 +204,11 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
             batches = [(images, names)]
         with open_whole(path) as stream:
             model = self.latents_ if tiny else self.contexts_
-            writer = ArchiveWriter(stream, model, model_name, with_model)
-            error = 0.0
+            if append:
+                writer = self._continued(path, stream, model, model_name, with_model)
+            else:
+                writer = ArchiveWriter(stream, model, model_name, with_model)
+            values_before, error = writer.num_values, 0.0
             for batch, batch_names in batches:
                 _check_names(batch_names, batch)
                 if tiny:
@@ -217,8 +224,28 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
             num_bytes,
             writer.num_raw_bytes,
             len(packed(model)),
-            error / max(1, writer.num_values),
+            error / max(1, writer.num_values - values_before),
         )
+
+    def _continued(
+        self,
+        path: str | os.PathLike[str],
+        stream: BinaryIO,
+        model: Model,
+        model_name: str,
+        with_model: bool,
+    ) -> ArchiveWriter:
+        """A writer that has the images of an archive behind it."""
+        with self.open(path) as archive:
+            if archive.model.identity != model.identity:
+                raise ParameterError(
+                    f"An archive must be continued as it was begun; received tiny="
+                    f"{model is self.latents_} for {archive.name}. Change tiny, or write another "
+                    f"archive."
+                )
+            writer = ArchiveWriter(stream, model, model_name, with_model or archive.with_model)
+            writer.add_blocks(archive.blocks())
+        return writer
 
     def _add_codes(
         self, writer: ArchiveWriter, images: ArrayLike, names: Sequence[str], steps: int

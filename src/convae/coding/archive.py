@@ -7,7 +7,7 @@ taken, and an archive without its end is refused, so what comes out is what went
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -171,7 +171,7 @@ class ArchiveWriter:
         self.add_blocks([block])
         return images
 
-    def add_blocks(self, blocks: Sequence[Block]) -> None:
+    def add_blocks(self, blocks: Iterable[Block]) -> None:
         """Write blocks that are coded already."""
         for block in blocks:
             self._entries.append(Entry(self._offset, block.kind.num_images))
@@ -258,6 +258,11 @@ class ImageArchive(Sequence[NDArray[Any]]):
         return self._where
 
     @property
+    def with_model(self) -> bool:
+        """Whether it holds what decoding needs."""
+        return self._with_model
+
+    @property
     def num_bytes(self) -> int:
         """Size of the file."""
         return self._size
@@ -334,7 +339,8 @@ class ImageArchive(Sequence[NDArray[Any]]):
         identity, name = payload[1 : 1 + IDENTITY_BYTES], payload[1 + IDENTITY_BYTES :]
         wanted = f"{printable(name.decode('utf-8', 'replace'))} ({identity.hex()[:16]})"
         kind, payload = self._record(self._stream.tell())
-        if kind == _MODEL:
+        self._with_model = kind == _MODEL
+        if self._with_model:
             try:
                 models = [_unpacked(payload)]
             except ParameterError as error:

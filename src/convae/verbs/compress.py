@@ -25,6 +25,7 @@ from convae.files import printable
         "convae compress parts/model.safetensors pictures/ pictures.cae --report",
         "convae compress parts/model.safetensors pictures/ pictures.cae --max-error 2",
         "convae compress parts/model.safetensors pictures/ pictures.cae --tiny --refine 4",
+        "convae compress parts/model.safetensors more/ pictures.cae --append",
     )
 )
 @model_and_images
@@ -52,6 +53,11 @@ from convae.files import printable
     is_flag=True,
     help="Put into the archive what decoding needs, so that no model file must go with it.",
 )
+@click.option(
+    "--append",
+    is_flag=True,
+    help="Add to the archive OUTPUT, which the same MODEL began, --tiny or not as now.",
+)
 @click.option("--report", is_flag=True, help="Say what PNG, WebP, zlib, bz2 and xz would take.")
 @click.option("--strict", is_flag=True, help="Refuse the first picture that cannot be read.")
 @json_option
@@ -64,6 +70,7 @@ def compress(
     tiny: bool,
     refine: int,
     with_model: bool,
+    append: bool,
     report: bool,
     strict: bool,
     as_json: bool,
@@ -81,6 +88,11 @@ def compress(
     if lossless and max_error:
         raise ParameterError(
             f"--lossless must go with no --max-error but 0; received {max_error}. Leave one out."
+        )
+    if append and report:
+        raise ParameterError(
+            "--report must go with no --append: it compares an archive with all images in it. "
+            "Leave one out."
         )
     codec = ImageCodec.load(model)
     skipped: list[tuple[str, str]] = []
@@ -100,6 +112,7 @@ def compress(
         tiny=tiny,
         refinement_steps=refine,
         with_model=with_model,
+        append=append,
         model_name=model.name,
     )
     _tell_skipped(skipped)
