@@ -88,6 +88,23 @@ def memory_mb(name: str) -> float:
     return int(found[1]) * 1024 / 1e6
 
 
+@contextlib.contextmanager
+def peak_of(name: str) -> Iterator[list[float]]:
+    """The most that a figure of memory reaches within the block, in MB; a list of one."""
+    peak = [memory_mb(name)]
+    finished = threading.Event()
+
+    def watch() -> None:
+        while not finished.wait(SAMPLE_INTERVAL_S):
+            peak[0] = max(peak[0], memory_mb(name))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    yield peak
+    finished.set()
+    watcher.join()
+
+
 class Compiled(Exception):
     """The first steps are done."""
 
@@ -143,14 +160,6 @@ def compile_source(name: str, count: int) -> Row:
 
 def measure_stream(folder: Path, count: int) -> Row:
     """Store so many images and train on them; the costs of one, and the peaks of memory."""
-    peak_mb = memory_mb("RssAnon")
-    finished = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak_mb
-        while not finished.wait(SAMPLE_INTERVAL_S):
-            peak_mb = max(peak_mb, memory_mb("RssAnon"))
-
     making_s = 0.0
 
     def parts() -> Iterator[NDArray[np.uint8]]:
@@ -161,21 +170,18 @@ def measure_stream(folder: Path, count: int) -> Row:
             yield part
             started = time.perf_counter()
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    started = time.perf_counter()
-    images = store_images(parts(), folder / "images.npy")
-    store_s = time.perf_counter() - started - making_s
-    few = num_few(count)
-    fit(images[:few], 1)  # what a process does but once
-    few_s, all_s = fit(images[:few], 1), fit(images, 1)
-    finished.set()
-    watcher.join()
+    with peak_of("RssAnon") as peak:
+        started = time.perf_counter()
+        images = store_images(parts(), folder / "images.npy")
+        store_s = time.perf_counter() - started - making_s
+        few = num_few(count)
+        fit(images[:few], 1)  # what a process does but once
+        few_s, all_s = fit(images[:few], 1), fit(images, 1)
     return {
         "images": count,
         "store_us_an_image": 1e6 * store_s / count,
         "train_us_an_image": 1e6 * (all_s - few_s) / (count - few),
-        "peak_anonymous_mb": peak_mb,
+        "peak_anonymous_mb": peak[0],
         "peak_resident_mb": memory_mb("VmHWM"),
     }
 

@@ -59,6 +59,7 @@ def images_path(digits, tmp_path):
         "calibration",
         "compression",
         "archive_fuzz",
+        "archive_scaling",
         "demo",
     ],
 )
