@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -98,7 +99,9 @@ def test_the_pixels_are_always_these_in_parts_and_together(monkeypatch):
     found = decoder.decode(codes)
     assert hashlib.sha256(found.tobytes()).hexdigest() == GOLDEN
     monkeypatch.setattr("convae.coding.decoder.BATCH_NUMBERS", 1)
-    np.testing.assert_array_equal(decoder.decode(codes), found)
+    with ThreadPoolExecutor(3) as pool:
+        for run in (map, pool.map):
+            np.testing.assert_array_equal(decoder.decode(codes, run), found)
 
 
 @pytest.mark.parametrize(

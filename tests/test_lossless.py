@@ -62,6 +62,17 @@ def test_the_bytes_are_always_these_in_any_thread():
     assert {hashlib.sha256(data).hexdigest() for (data,) in found} == {GOLDEN}
 
 
+def test_threads_share_the_work_and_give_the_same(monkeypatch):
+    monkeypatch.setattr("convae.coding.lossless.PIXELS_AT_A_TIME", 7)
+    planes = smooth_images(5, 11, 13, 3, seed=1)
+    coding = PlaneCoding(random_model(3).networks)
+    with ThreadPoolExecutor(3) as pool:
+        streams = encode_planes(planes, coding, 4, run=pool.map)
+        decoded = decode_planes(streams, (5, 11, 13), coding, 4, pool.map)
+    assert [hashlib.sha256(data).hexdigest() for data in streams] == [GOLDEN]
+    np.testing.assert_array_equal(decoded, planes)
+
+
 def test_damage_is_refused_or_gives_other_pixels_but_never_fails_otherwise():
     planes = smooth_images(2, 8, 8, 1)
     coding = PlaneCoding(random_model().networks)

@@ -1,1 +1,1 @@
-"""Entropy coding with integers alone: no network, no float, the same bytes on every machine."""
+"""Coding by sums that are exact in any order: no backend, the same bytes on every machine."""
