@@ -69,7 +69,7 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
     """Learns how the pixels of images of one kind follow from their neighbours, and codes them.
 
     Any image can be coded: the size does not matter, and one that is unlike those learned from
-    takes more bytes. Whatever is summed in decoding is exact, so every machine gives the same pixels.
+    takes more bytes. What decoding sums is exact, so every machine gives the same pixels.
 
     Args:
         autoencoder: The estimator whose file the codec is kept in. One that is fitted is used as

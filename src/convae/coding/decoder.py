@@ -48,6 +48,8 @@ MOST_STAGES = 12
 BATCH_NUMBERS = 1 << 19
 # So many batches at a time are one thread's, and use the same memory.
 BATCHES_A_THREAD = 8
+# Whether the row and the column of a place to come are odd.
+_PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,22 +73,29 @@ class IntegerDecoder:
         _check(self.shape, self.tables)
 
     @cached_property
-    def _layers(self) -> dict[str, Floats]:
-        """Weights and biases over their powers of two, biases and offsets for a whole row."""
-        stages = len(self.filters)
-        names = ["volume", *map(str, range(stages)), "pixels"]
-        layers = {}
-        for name, shift in zip(names, self.tables["shifts"], strict=True):
-            scale = np.float32(2.0 ** -float(shift))
-            layers[f"{name}/weights"] = self.tables[f"{name}/weights"] * scale
-            layers[f"{name}/bias"] = self.tables[f"{name}/bias"].astype(np.float32) * scale
+    def _ends(self) -> dict[str, Floats]:
+        """Weights and biases of the first and the last layer, over their powers of two."""
+        shifts = {"volume": self.tables["shifts"][0], "pixels": self.tables["shifts"][-1]}
+        return {
+            f"{name}/{kind}": self.tables[f"{name}/{kind}"].astype(np.float32)
+            * np.float32(2.0 ** -float(shift))
+            for name, shift in shifts.items()
+            for kind in ("weights", "bias")
+        }
+
+    @cached_property
+    def _stages(self) -> list[tuple[list[Floats], Floats]]:
+        """Of each stage the weights of `doubled`, and the offsets for a row of what it gives."""
         _, columns, _ = first_volume(self.shape, self.filters)
-        for stage in range(stages):
+        stages = []
+        for stage, shift in enumerate(self.tables["shifts"][1:-1]):
+            scale = np.float32(2.0 ** -float(shift))
+            kernel = self.tables[f"{stage}/weights"] * scale
+            bias = self.tables[f"{stage}/bias"].astype(np.float32) * scale
+            offsets = self.tables[f"{stage}/offsets"] / (1 << OFFSET_BITS)
             columns *= 2
-            offsets = self.tables[f"{stage}/offsets"] * np.float32(2.0**-OFFSET_BITS)
-            layers[f"{stage}/bias"] = np.tile(layers[f"{stage}/bias"], columns)
-            layers[f"{stage}/offsets"] = np.tile(offsets.astype(np.float32), columns)
-        return layers
+            stages.append((parities(kernel, bias), np.tile(offsets.astype(np.float32), columns)))
+        return stages
 
     @property
     def filters(self) -> tuple[int, ...]:
@@ -123,25 +132,25 @@ class IntegerDecoder:
         return images
 
     def _decode(self, codes: Codes, space: "Space") -> NDArray[np.uint8]:
-        layers = self._layers
-        sums = codes.astype(np.float32) @ layers["volume/weights"]
-        sums += layers["volume/bias"]
+        first = self._ends["volume/weights"]
+        sums = space.take("first sums", (len(codes), first.shape[1]))
+        np.matmul(codes.astype(np.float32), first, out=sums)
+        sums += self._ends["volume/bias"]
         volume = _whole(sums).reshape(-1, *first_volume(self.shape, self.filters))
-        for stage in range(len(self.filters)):
-            sums = doubled(volume, layers[f"{stage}/weights"], space)
-            rows = sums.reshape(*sums.shape[:2], -1)
-            rows += layers[f"{stage}/bias"]
+        for weights, offsets in self._stages:
+            sums = doubled(volume, weights, space)
+            rows = sums.reshape(-1, len(offsets))
             sloped = np.multiply(rows, SLOPE, out=space.take("sloped", rows.shape))
             np.maximum(rows, sloped, out=rows)
-            rows += layers[f"{stage}/offsets"]
+            rows += offsets
             volume = _whole(sums)
         height, width, channels = self.shape
-        sums = _same_size(volume, layers["pixels/weights"])
+        sums = _same_size(volume, self._ends["pixels/weights"], space)
         top, left = (sums.shape[2] - height) // 2, (sums.shape[3] - width) // 2
         images = np.empty((len(codes), *self.shape), np.uint8)
         for channel in range(channels):
             logits = sums[channel, :, top : top + height, left : left + width]
-            logits += layers["pixels/bias"][channel]
+            logits += self._ends["pixels/bias"][channel]
             logits += NUM_LOGITS // 2
             # Cut off rather than rounded down: the same where nothing is below 0.
             places = np.clip(logits, 0, NUM_LOGITS - 1).astype(np.intp)
@@ -185,46 +194,68 @@ class Space:
         return self._arrays[name][:size].reshape(shape)
 
 
-def doubled(volume: Floats, kernel: Floats, space: Space) -> Floats:
-    """The transposed convolution of stride 2: twice as high and wide.
+def parities(kernel: Floats, bias: Floats) -> list[Floats]:
+    """What `doubled` multiplies with for each kind of place, in the order of `_PARITIES`."""
+    weights = []
+    for row, column in _PARITIES:
+        # Above, itself and the bias, to the left, and above to the left.
+        parts = [kernel[2, 1 if column else 0]] if not row else []
+        parts += [kernel[1 if row else 0, 1 if column else 0], bias[np.newaxis]]
+        parts += [kernel[1 if row else 0, 2]] if not column else []
+        parts += [kernel[2, 2]] if not row and not column else []
+        weights.append(np.concatenate(parts))
+    return weights
+
+
+def doubled(volume: Floats, weights: list[Floats], space: Space) -> Floats:
+    """The transposed convolution of stride 2, and its bias: twice as high and wide.
 
     Of the rows to come, an even one has the kernel's first row times its own row of the volume,
     and its last row times the one before; an odd one has the middle row times its own. So do
     columns.
+
+    Args:
+        volume: float32 `(num_images, rows, columns, channels)`.
+        weights: As `parities` gives them.
+        space: Where to compute.
+
+    Returns:
+        float32 `(num_images, 2 * rows, 2 * columns, filters)`.
     """
     count, rows, columns, channels = volume.shape
-    # Of a place: above, itself, to the left, and above to the left.
-    near = space.take("near", (count, rows, columns, 4, channels))
-    near[:, 1:, :, 0] = volume[:, :-1]
-    near[:, :, :, 1] = volume
-    near[:, :, 1:, 2] = volume[:, :, :-1]
-    near[:, 1:, 1:, 3] = volume[:, :-1, :-1]
-    near[:, 0, :, ::3] = 0
-    near[:, :, 0, 2:] = 0
-    flat = near.reshape(-1, 4 * channels)
-    filters = kernel.shape[3]
+    here, left, corner = channels, 2 * channels + 1, 3 * channels + 1
+    near = space.take("near", (count, rows, columns, corner + channels))
+    near[:, 1:, :, :here] = volume[:, :-1]
+    near[:, 0, :, :here] = 0
+    near[..., here : left - 1] = volume
+    near[..., left - 1] = 1
+    near[:, :, 1:, left:corner] = volume[:, :, :-1]
+    near[:, 1:, 1:, corner:] = volume[:, :-1, :-1]
+    near[:, :, 0, left:] = 0
+    near[:, 0, :, corner:] = 0
+    flat = near.reshape(-1, near.shape[3])
+    filters = weights[0].shape[1]
     sums = space.take(f"sums {rows}", (count, rows, 2, columns, 2, filters))
-    found = space.take("found", (count, rows, columns, filters))
-    for row, column, first, taps in (
-        (0, 0, 0, ((2, 0), (0, 0), (0, 2), (2, 2))),
-        (0, 1, 0, ((2, 1), (0, 1))),
-        (1, 0, 1, ((1, 0), (1, 2))),
-        (1, 1, 1, ((1, 1),)),
-    ):
-        part = flat[:, first * channels : (first + len(taps)) * channels]
-        weights = np.concatenate([kernel[tap] for tap in taps])
-        np.matmul(part, weights, out=found.reshape(-1, filters))
-        sums[:, :, row, :, column] = found
-    return sums.reshape(count, 2 * rows, 2 * columns, -1)
+    some = space.take("some sums", (count, rows, columns, filters))
+    for (row, column), own in zip(_PARITIES, weights, strict=True):
+        first = here if row else 0
+        np.matmul(flat[:, first : first + len(own)], own, out=some.reshape(-1, filters))
+        sums[:, :, row, :, column] = some
+    return sums.reshape(count, 2 * rows, 2 * columns, filters)
 
 
-def _same_size(volume: Floats, kernel: Floats) -> Floats:
+def _same_size(volume: Floats, kernel: Floats, space: Space) -> Floats:
     """The transposed convolution of stride 1, `(channels, num_images, height, width)`."""
     count, rows, columns, channels = volume.shape
-    flat = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    shares = np.ascontiguousarray((volume.reshape(-1, channels) @ flat).T)
+    weights = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
+    size = count * rows * columns, weights.shape[1]
+    found = space.take("shares by place", size)
+    np.matmul(volume.reshape(-1, channels), weights, out=found)
+    shares = space.take("shares", size[::-1])
+    shares[...] = found.T
     shares = shares.reshape(KERNEL, KERNEL, -1, count, rows, columns)
-    sums = np.zeros((kernel.shape[3], count, rows + 2, columns + 2), np.float32)
+    sums = space.take("pixels", (kernel.shape[3], count, rows + 2, columns + 2))
+    sums[...] = 0
     for row in range(KERNEL):
         for column in range(KERNEL):
             sums[..., row : row + rows, column : column + columns] += shares[row, column]

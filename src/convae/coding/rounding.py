@@ -16,6 +16,7 @@ from convae.coding.decoder import (
     SLOPE,
     Space,
     doubled,
+    parities,
 )
 
 Floats = NDArray[np.float32]
@@ -69,7 +70,7 @@ def round_decoder(
         )
         gain = gamma / np.sqrt(variance + EPSILON)
         offset = beta - gain * average
-        sums = doubled(volume, np.ascontiguousarray(kernel), Space()) + bias
+        sums = doubled(volume, parities(kernel, bias), Space())
         volume = gain * np.maximum(sums, SLOPE * sums) + offset
         before, unit = unit, _unit(volume)
         scale = np.abs(gain) / unit
