@@ -168,6 +168,21 @@ def assemble(parts):
     return stream.getvalue() + struct.pack("<Q4s", start, END)
 
 
+@pytest.mark.parametrize("kept", [slice(0, 0), slice(0, 3), slice(1, 4), slice(None, None, -1)])
+def test_an_index_that_leaves_a_block_out_is_refused(archive, kept):
+    path = archive[0]
+    data = path.read_bytes()
+    *_, (_, index) = records(data)
+    entries = [index[12 * number :][:12] for number in range(4)]
+    start = len(data) - 12 - 9 - len(index)
+    other = b"".join(entries[kept])
+    crc = zlib.crc32(other, zlib.crc32(b"I"))
+    head = struct.pack("<cII", b"I", len(other), crc)
+    path.write_bytes(data[:start] + head + other + struct.pack("<Q4s", start, END))
+    with pytest.raises(ModelFileError, match="an index that names other blocks than there are"):
+        ImageArchive(path, [random_model()])
+
+
 def test_an_archive_put_together_by_hand_is_one(archive):
     path, images, _ = archive
     data = path.read_bytes()

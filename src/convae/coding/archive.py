@@ -338,9 +338,11 @@ class ImageArchive(Sequence[NDArray[Any]]):
             )
         identity, name = payload[1 : 1 + IDENTITY_BYTES], payload[1 + IDENTITY_BYTES :]
         wanted = f"{printable(name.decode('utf-8', 'replace'))} ({identity.hex()[:16]})"
-        kind, payload = self._record(self._stream.tell())
+        self._first_block = self._stream.tell()
+        kind, payload = self._record(self._first_block)
         self._with_model = kind == _MODEL
         if self._with_model:
+            self._first_block = self._stream.tell()
             try:
                 models = [_unpacked(payload)]
             except ParameterError as error:
@@ -367,19 +369,36 @@ class ImageArchive(Sequence[NDArray[Any]]):
         if kind != _INDEX or self._stream.tell() != start or len(payload) % _ENTRY.size:
             raise self._refused("no index at its end")
         entries = [Entry(*values) for values in _ENTRY.iter_unpack(payload)]
-        for before, entry in zip([Entry(0, 1), *entries], entries, strict=False):
-            if not before.offset < entry.offset < offset or not 0 < entry.num_images <= MOST_IMAGES:
+        for entry in entries:
+            if not 0 < entry.num_images <= MOST_IMAGES:
                 raise self._refused(f"a block of {entry.num_images} images at {entry.offset}")
+        if [entry.offset for entry in entries] != self._block_offsets(offset):
+            raise self._refused("an index that names other blocks than there are")
         return entries
 
-    def _record(self, offset: int) -> tuple[bytes, bytes]:
-        """Kind and contents of a record; the file is then behind it."""
+    def _block_offsets(self, end: int) -> list[int]:
+        """Where the blocks are, by their records alone, up to the index."""
+        offset, found = self._first_block, []
+        while offset < end:
+            kind, length, _ = self._head_of(offset)
+            if kind == _BLOCK:
+                found.append(offset)
+            offset += _RECORD.size + length
+        return found
+
+    def _head_of(self, offset: int) -> tuple[bytes, int, int]:
+        """Kind, length and checksum of a record; the file is then where its contents begin."""
         if not 0 <= offset <= self._size - _RECORD.size:
             raise self._refused(f"a record at {offset} of {self._size} bytes")
         self._stream.seek(offset)
         kind, length, crc = _RECORD.unpack(self._stream.read(_RECORD.size))
         if length > self._size - offset - _RECORD.size:
             raise self._refused(f"a record of {length} bytes in a file of {self._size}")
+        return kind, length, crc
+
+    def _record(self, offset: int) -> tuple[bytes, bytes]:
+        """Kind and contents of a record; the file is then behind it."""
+        kind, length, crc = self._head_of(offset)
         payload = self._stream.read(length)
         if zlib.crc32(payload, zlib.crc32(kind)) != crc:
             raise self._refused("bytes whose checksum is another one")
