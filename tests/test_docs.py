@@ -176,6 +176,8 @@ def test_the_pages_are_not_built_without_a_measured_figure(result, tmp_path):
         ("compression", "best_counted_bpp", "counted contexts, ideally: {:.2f}"),
         ("compression", "tiny_bytes_per_image", "{:.1f}"),
         ("compression", "tiny_test_mse", "test MSE {:.4f}"),
+        ("archive_fuzz", "wrong_pixels", "{:.0f}"),
+        ("archive_fuzz", "changed_archives", "of {:,.0f}"),
         ("time_to_quality", "vs_keras_tensorflow", "Keras on TensorFlow, a plain script: {:.1f}"),
         ("training_speed", "vs_keras_tensorflow", "times those of Keras on TensorFlow: {:.1f}"),
         ("training_speed", "vs_pytorch_float32", "times those of a plain PyTorch loop: {:.1f}"),
