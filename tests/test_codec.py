@@ -202,6 +202,10 @@ def test_an_archive_can_be_continued(codec, digits, tmp_path, full_disk, tiny):
         codec.compress(digits, path, tiny=not tiny, append=True)
     with full_disk(1000), pytest.raises(OutputError):
         codec.compress(digits, path, tiny=tiny, append=True)
+    with pytest.raises(
+        ParameterError, match=r"others than those in the archive; received '31.png'"
+    ):
+        codec.compress(digits[:2], path, names=["31.png", "64.png"], tiny=tiny, append=True)
     with pytest.raises(ModelFileError, match="must be readable"):
         codec.compress(digits, tmp_path / "none.cae", tiny=tiny, append=True)
     assert path.read_bytes() == whole.read_bytes()

@@ -184,12 +184,13 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
             refinement_steps: With `tiny`: as of `ConvAutoencoder.transform`.
             with_model: Put what decoding needs into the archive.
             append: Add to the archive that is there, which this codec wrote, tiny or not as now.
-                Its coded images are copied as they are.
+                Its coded images are copied as they are; no name may come again.
             model_name: What a message calls the model when it is missing.
 
         Raises:
             ImageError: The images are of another kind.
-            ParameterError: A parameter is outside its range.
+            ParameterError: A parameter is outside its range, or a name is in the archive already.
+            ModelFileError: The archive to add to is missing, damaged or of another model.
             OutputError: The archive cannot be written.
         """
         check_is_fitted(self, "contexts_")
@@ -204,13 +205,14 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
             batches = [(images, names)]
         with open_whole(path) as stream:
             model = self.latents_ if tiny else self.contexts_
+            taken: set[str] = set()
             if append:
-                writer = self._continued(path, stream, model, model_name, with_model)
+                writer = self._continued(path, stream, model, model_name, with_model, taken)
             else:
                 writer = ArchiveWriter(stream, model, model_name, with_model)
             values_before, error = writer.num_values, 0.0
             for batch, batch_names in batches:
-                _check_names(batch_names, batch)
+                _check_names(batch_names, batch, taken)
                 if tiny:
                     error += self._add_codes(writer, batch, batch_names, refinement_steps)
                 else:
@@ -234,8 +236,9 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         model: Model,
         model_name: str,
         with_model: bool,
+        names: set[str],
     ) -> ArchiveWriter:
-        """A writer that has the images of an archive behind it."""
+        """A writer that has the images of an archive behind it; it adds their names to `names`."""
         with self.open(path) as archive:
             if archive.model.identity != model.identity:
                 raise ParameterError(
@@ -244,7 +247,9 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
                     f"archive."
                 )
             writer = ArchiveWriter(stream, model, model_name, with_model or archive.with_model)
-            writer.add_blocks(archive.blocks())
+            for block in archive.blocks():
+                writer.add_blocks([block])
+                names.update(block.names)
         return writer
 
     def _add_codes(
@@ -343,7 +348,7 @@ def _squared_error(found: NDArray[Any], given: NDArray[Any]) -> float:
     return float(np.square(pixels[0] - pixels[1]).sum())
 
 
-def _check_names(names: Sequence[str], images: ArrayLike) -> None:
+def _check_names(names: Sequence[str], images: ArrayLike, taken: set[str]) -> None:
     count = len(np.asanyarray(images))
     if len(names) not in (0, count):
         raise ParameterError(
@@ -355,6 +360,11 @@ def _check_names(names: Sequence[str], images: ArrayLike) -> None:
             raise ParameterError(
                 f"An image's name must have 1 to {LONGEST_NAME:,} characters, none of them 0; "
                 f"received {name!r:.100}. Rename it."
+            )
+        if name in taken:
+            raise ParameterError(
+                f"Names must be others than those in the archive; received {name!r:.100} again. "
+                f"Rename it, or write another archive."
             )
 
 
