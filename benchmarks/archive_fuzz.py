@@ -1,6 +1,6 @@
 """Archives that someone changed: each must be refused, or give the very pixels that were packed.
 
-    python benchmarks/archive_fuzz.py            # 100,000 changed archives; half an hour on 2 cores
+    python benchmarks/archive_fuzz.py            # 100,000 changed archives; minutes on 2 cores
     python benchmarks/archive_fuzz.py --quick    # 1,000; writes no result
 
 Small archives of every sort (by contexts in grey, colour and 16 bits, stored, by latents, with and

@@ -7,7 +7,7 @@ taken, and an archive without its end is refused, so what comes out is what went
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -171,7 +171,7 @@ class ArchiveWriter:
         self.add_blocks([block])
         return images
 
-    def add_blocks(self, blocks: Iterable[Block]) -> None:
+    def add_blocks(self, blocks: Sequence[Block]) -> None:
         """Write blocks that are coded already."""
         for block in blocks:
             self._entries.append(Entry(self._offset, block.kind.num_images))
