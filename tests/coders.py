@@ -23,10 +23,10 @@ def random_tables(plane, num_planes, hidden=8, seed=0):
     }
 
 
-def random_model(num_planes=1, bits=8, hidden=8, seed=0):
+def random_model(num_planes=1, bits=8, hidden=8, seed=0, by_distance=()):
     """A model of random tables."""
     tables = [random_tables(plane, num_planes, hidden, seed) for plane in range(num_planes)]
-    return ContextModel.of(tables, exponentials(), bits)
+    return ContextModel.of(tables, exponentials(), bits, by_distance)
 
 
 def likely_images(model, count, height, width, seed=0):
@@ -40,7 +40,7 @@ def likely_images(model, count, height, width, seed=0):
 
     coding = PlaneCoding(model.networks, model.bits // 8)
     for wave in waves(height, width):
-        _walk(canvas, wave, (height, width), coding, lambda _: (draw, draw), map)
+        _walk(canvas, wave, (height, width), coding, lambda *_: (draw, draw), map)
     values = canvas.planes()
     dtype = np.dtype(np.uint16 if model.bits == 16 else np.uint8)
     return values.view(dtype.newbyteorder(">")).astype(dtype)

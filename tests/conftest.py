@@ -80,8 +80,8 @@ def detector_path(detector, tmp_path_factory):
 def codec(fitted, digits):
     """A codec that learned from the digits in 150 steps; tests must not change it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convae.codec.FEWEST_STEPS", 150)
-        patch.setattr("convae.codec.MOST_STEPS", 150)
+        patch.setattr("convae.pixelcodes.FEWEST_STEPS", 150)
+        patch.setattr("convae.pixelcodes.MOST_STEPS", 150)
         return ImageCodec(fitted).fit(digits)
 
 

@@ -5,6 +5,7 @@ import lzma
 import struct
 import tracemalloc
 import zlib
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -237,13 +238,13 @@ def test_a_hostile_block_is_refused(archive, place, value, text):
         (lambda parts: [(b"H", b"\2" + parts[0][1][1:]), *parts[1:]], "version 2 of the format"),
         (lambda parts: [parts[0], (b"M", b"C"), *parts[1:]], "must be whole"),
         (
-            lambda parts: [parts[0], (b"M", b"C\3" + struct.pack("<3I", 8, 5, 8)), *parts[1:]],
+            lambda parts: [parts[0], (b"M", b"C\4" + struct.pack("<4I", 8, 5, 8, 0)), *parts[1:]],
             "1 to 4 planes",
         ),
         (
             lambda parts: [
                 parts[0],
-                (b"M", b"C\3" + struct.pack("<3I", 8, 1, 8) + b"abc"),
+                (b"M", b"C\4" + struct.pack("<4I", 8, 1, 8, 0) + b"abc"),
                 *parts[1:],
             ],
             "must be whole|hold",
@@ -295,33 +296,51 @@ def xz_of_zeros(num_bytes):
     return data + packer.flush()
 
 
-@pytest.mark.parametrize(("planes", "bits"), [(1, 8), (3, 8), (2, 16)])
-def test_a_model_packs_and_keeps_in_a_job(planes, bits):
-    model = random_model(planes, bits)
-    assert ContextModel.unpack(model.pack()).identity == model.identity
-    assert ContextModel.from_job(model.to_job(), "x").identity == model.identity
+@pytest.mark.parametrize(
+    ("planes", "bits", "by_distance"), [(1, 8, [0]), (3, 8, []), (3, 8, [0, 2]), (2, 16, [])]
+)
+def test_a_model_packs_and_keeps_in_a_job(planes, bits, by_distance):
+    model = random_model(planes, bits, by_distance=by_distance)
+    for again in (ContextModel.unpack(model.pack()), ContextModel.from_job(model.to_job(), "x")):
+        assert again.identity == model.identity
+        assert again.by_distance == by_distance
     assert len(model.pack()) < sum(table.nbytes for table in model.to_job().tables.values())
-    other = random_model(planes, bits, seed=1)
+    other = random_model(planes, bits, seed=1, by_distance=by_distance)
     assert other.identity != model.identity
+    if bits == 8:
+        opposite = sorted(set(range(planes)) - set(by_distance))
+        assert random_model(planes, by_distance=opposite).identity != model.identity
 
 
 @pytest.mark.parametrize(
     ("settings", "tables", "text"),
     [
-        ({"bits": 8}, {}, "must have bits and planes"),
-        ({"bits": 9, "planes": 1}, {}, "8 or 16 bits|values with 8"),
-        ({"bits": 16, "planes": 1}, {}, "received 1 planes and 16 bits"),
-        ({"bits": 8, "planes": 5}, {}, "planes must be from 1 to 4"),
-        ({"bits": 8, "planes": 2}, {}, "context network must"),
-        ({"bits": 8, "planes": 1}, {"1/high": None}, "has no table '1/high'"),
-        ({"bits": 8, "planes": 1}, {"exponentials": np.zeros(3, np.int32)}, "exponentials must"),
+        ({}, {}, None),
+        ({"planes": ...}, {}, "must have bits, planes and by_distance"),
+        ({"bits": 9}, {}, "8 or 16 bits|values with 8"),
+        ({"bits": 16}, {}, "received 1 planes and 16 bits"),
+        ({"planes": 5}, {}, "planes must be from 1 to 4"),
+        ({"planes": 2}, {}, "context network must"),
+        ({"by_distance": 0}, {}, "by_distance, a list"),
+        ({"by_distance": [1]}, {}, "by_distance must be from 0 to 0"),
+        ({"by_distance": [True]}, {}, "by_distance must be a whole number"),
+        ({}, {"1/high": None}, "has no table '1/high'"),
+        ({}, {"exponentials": np.zeros(3, np.int32)}, "exponentials must"),
     ],
 )
 def test_a_hostile_job_is_refused(settings, tables, text):
     job = random_model().to_job()
-    bad = FittedJob(settings, {**job.tables, **tables})
-    with pytest.raises(ModelFileError, match=text):
+    changed = {name: value for name, value in (job.settings | settings).items() if value is not ...}
+    bad = FittedJob(changed, {**job.tables, **tables})
+    with pytest.raises(ModelFileError, match=text) if text else nullcontext():
         ContextModel.from_job(bad, "model.safetensors")
+
+
+def test_values_of_16_bits_and_unknown_planes_are_not_coded_by_distance():
+    with pytest.raises(ParameterError, match=r"some of 2, of values with 8 bits; received \[0\]"):
+        random_model(2, bits=16, by_distance=[0])
+    with pytest.raises(ParameterError, match="has none of 0x4"):
+        ContextModel.unpack(b"\4" + struct.pack("<4I", 8, 2, 8, 4) + random_model(2).pack()[17:])
 
 
 def test_networks_of_different_widths_are_refused():

@@ -15,12 +15,12 @@ from convae import AnomalyDetector, ConvAutoencoder, ImageCodec
 from convae.coding.archive import ImageArchive
 from convae.coding.blocks import Method
 from convae.coding.contexts import ContextNetwork, exponentials
-from convae.coding.rans import TOTAL
 from convae.coding.samples import FLAT_RARITY, ContextSampler
 from convae.errors import ImageError, ModelFileError, OutputError, ParameterError
 from convae.latentcodes import ROUNDING_SHARE, fit_latent_codes
 from convae.nn.backend import keras
-from convae.nn.contexts import _ContextModel, train_contexts
+from convae.nn.contexts import _ContextModel, model_inputs, train_contexts
+from convae.pixelcodes import bits_a_byte, fit_contexts
 
 
 def read_all(codec, path):
@@ -213,8 +213,8 @@ def test_an_archive_can_be_continued(codec, digits, tmp_path, full_disk, tiny):
 
 
 def test_colours_and_16_bits_are_learned(monkeypatch, tmp_path):
-    monkeypatch.setattr("convae.codec.FEWEST_STEPS", 150)
-    monkeypatch.setattr("convae.codec.MOST_STEPS", 150)
+    monkeypatch.setattr("convae.pixelcodes.FEWEST_STEPS", 150)
+    monkeypatch.setattr("convae.pixelcodes.MOST_STEPS", 150)
     tiny = ConvAutoencoder(filters=(2,), latent_dim=2, epochs=1)
     colour = smooth_images(12, 12, 12, 3)
     deep = smooth_images(12, 12, 12, 1, np.uint16)
@@ -226,6 +226,33 @@ def test_colours_and_16_bits_are_learned(monkeypatch, tmp_path):
         with codec.open(tmp_path / "x.cae") as archive:
             assert [block.kind.method for block in archive.blocks()] == [Method.CONTEXTS]
             np.testing.assert_array_equal(np.stack(list(archive)), images)
+
+
+def test_each_plane_is_coded_as_is_shorter_on_images_held_out(monkeypatch):
+    for name, value in (("FEWEST_STEPS", 1), ("MOST_STEPS", 1), ("TRIAL_STEPS", 120)):
+        monkeypatch.setattr(f"convae.pixelcodes.{name}", value)
+    random = np.random.default_rng(0)
+    # Slopes of any brightness, beside a plane of few values in any order.
+    slopes = random.integers(0, 60, (60, 1, 1)) + np.arange(12) * random.integers(
+        1, 14, (60, 12, 1)
+    )
+    few = np.array([3, 77, 200])[random.integers(0, 3, (60, 12, 12))]
+    images = np.stack([slopes, few], axis=-1).astype(np.uint8)
+    steps = []
+    model, trials = fit_contexts(images, 0, lambda done, total: steps.append((done, total)))
+    assert model.by_distance == [0]
+    assert trials[0][1] < 0.8 * trials[0][0]
+    assert trials[1][0] < 0.8 * trials[1][1]
+    assert steps == [(done, 482) for done in range(1, 483)]
+    planes = fit_contexts(images.view(np.uint16), 0)
+    assert (planes[0].by_distance, planes[1]) == ([], [])
+
+
+def test_one_image_alone_is_learned_from(monkeypatch):
+    monkeypatch.setattr("convae.pixelcodes.FEWEST_STEPS", 2)
+    monkeypatch.setattr("convae.pixelcodes.TRIAL_STEPS", 2)
+    model, trials = fit_contexts(smooth_images(1, 12, 12, 1), 0)
+    assert len(trials) == len(model.networks) == 1
 
 
 def test_a_fitted_autoencoder_is_kept_and_other_jobs_with_it(
@@ -279,43 +306,30 @@ def test_other_misuse_is_refused(codec, digits, tmp_path, full_disk):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_trained_costs_what_the_integers_code(digits):
+@pytest.mark.parametrize("by_distance", [False, True])
+def test_what_is_trained_costs_what_the_integers_code(digits, by_distance):
     sampler = ContextSampler(digits, 0, 0)
-    tables = train_contexts(lambda: sampler.draw(256), 0, 1, 20, 0)
+    tables = train_contexts(lambda: sampler.draw(256), 0, 1, 20, 0, by_distance)
     batch = sampler.draw(500)
-    network = ContextNetwork(0, 1, tables, exponentials())
-    hidden = network.hidden(batch.inputs.T, 16 * batch.rows + batch.columns)
-    high, low = np.divmod(batch.values.astype(np.int64), 16)
-    nats = np.zeros(500)
-    for bounds, halves in (
-        (network.high_bounds(hidden), high),
-        (network.low_bounds(hidden, high), low),
-    ):
-        index = np.arange(500)
-        nats -= np.log((bounds[halves + 1, index] - bounds[halves, index]) / TOTAL)
+    network = ContextNetwork(0, 1, tables, exponentials(), by_distance)
     model = _ContextModel(0, 1, 0)
     for name, table in tables.items():
         model.weights_by_name[name].assign(table / convae.nn.contexts.SCALES[name])
-    found = keras.ops.convert_to_numpy(
-        model(
-            {
-                "inputs": batch.inputs,
-                "places": np.stack([batch.rows, batch.columns], axis=1),
-                "halves": np.stack([high, low], axis=1).astype(np.int32),
-            }
-        )
-    )
+    nats = keras.ops.convert_to_numpy(model(model_inputs(batch, 0, by_distance)))
+    bits = bits_a_byte(network, batch)
+    assert 1 < bits < 8
     # Distances between logits are cut to 1/64, and no value has a share of nothing.
-    np.testing.assert_allclose(nats, found, atol=0.06, rtol=0.02)
+    found = np.average(nats, weights=batch.weights) / np.log(2)
+    assert bits == pytest.approx(found, abs=0.02, rel=0.01)
 
 
 def test_drawn_contexts_are_those_of_the_images():
     planes = smooth_images(4, 9, 11, 3, seed=2)
     planes[0] = 50
     batch = ContextSampler(planes, 1, 0).draw(2000)
-    assert batch.inputs.shape == (2000, 123)
+    assert batch.inputs.shape == (3, 41, 2000)
     assert set(batch.weights) == {1, FLAT_RARITY}
-    windows = batch.inputs.reshape(-1, 3, 41)
+    windows = batch.inputs.transpose(2, 0, 1)
     flat = (windows[:, :, :40] == windows[:, :, :1]).all(axis=(1, 2))
     np.testing.assert_array_equal(batch.weights, np.where(flat, FLAT_RARITY, 1))
     assert (windows[:, 1:, 40] == 0).all()

@@ -203,8 +203,8 @@ def test_misuse_of_the_verbs_is_refused(command, codec_path, model_path, picture
 
 
 def test_training_with_a_codec_keeps_it_in_the_file(command, pictures, monkeypatch, tmp_path):
-    monkeypatch.setattr("convae.codec.FEWEST_STEPS", 3)
-    monkeypatch.setattr("convae.codec.MOST_STEPS", 3)
+    monkeypatch.setattr("convae.pixelcodes.FEWEST_STEPS", 3)
+    monkeypatch.setattr("convae.pixelcodes.MOST_STEPS", 3)
     done = command(
         "train", pictures, "--codec", "--anomalies", "--size", "12", "--channels", "1",
         "--filters", "4", "--latent-dim", "3", "--epochs", "1", "--out", tmp_path / "out",
@@ -213,7 +213,7 @@ def test_training_with_a_codec_keeps_it_in_the_file(command, pictures, monkeypat
     contents = read_model(tmp_path / "out" / "model.safetensors")
     assert sorted(contents.jobs) == ["anomalies", "contexts", "latents"]
     # What was learned from is grey with 16 bits, since one of the pictures is.
-    assert contents.jobs["contexts"].settings == {"bits": 16, "planes": 2}
+    assert contents.jobs["contexts"].settings == {"bits": 16, "planes": 2, "by_distance": []}
 
 
 def test_pictures_of_one_size_come_together_and_none_at_all_is_refused(pictures, monkeypatch):

@@ -28,14 +28,15 @@ def network(plane=0, num_planes=1, **changes):
 
 def contexts(count, num_planes=1, seed=0):
     random = np.random.default_rng(seed)
-    inputs = random.integers(0, 256, (num_inputs(num_planes), count)).astype(np.uint8)
+    size = num_planes, num_inputs(1), count
+    inputs = random.integers(0, 256, size).astype(np.uint8)
     rows, columns = random.integers(0, 16, (2, count))
     return inputs, 16 * rows + columns
 
 
 def all_bounds(network, inputs, places, possible=None):
     hidden = network.hidden(inputs, places)
-    high = np.arange(inputs.shape[1]) % HALF
+    high = np.arange(inputs.shape[2]) % HALF
     return network.high_bounds(hidden, possible), network.low_bounds(hidden, high, possible)
 
 
@@ -64,7 +65,7 @@ def test_bounds_are_those_of_integers_of_any_size():
     inputs, places = contexts(40)
     weights = exponentials()
     for index in range(40):
-        values = [int(value) for value in inputs[:, index]]
+        values = [int(value) for value in inputs[0, :, index]]
         sums = tables["window"].T @ np.array(values, object)
         sums += 2048 * sum(
             tables["values"][slot][values[place]] for slot, place in enumerate(looked_up(0, 1))
@@ -91,7 +92,7 @@ def test_a_context_has_the_same_bounds_alone_and_among_others():
     inputs, places = contexts(300)
     together = all_bounds(network(), inputs, places)
     for index in (0, 16, 160):
-        alone = all_bounds(network(), inputs[:, index : index + 1], places[[index]])
+        alone = all_bounds(network(), inputs[..., index : index + 1], places[[index]])
         for one, all_ in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one[:, 0], all_[:, index])
 

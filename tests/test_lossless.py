@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convae.coding.lossless import PlaneCoding, decode_planes, encode_planes
+from convae.coding.prediction import relative
+from convae.coding.waves import OFFSETS, Canvas, Wave
 from convae.errors import ParameterError
 
 GOLDEN = "7917641340615f98193cfab9b61ba502e01d416e41d1b6ac6142ca4a44d008e9"
+GOLDEN_BY_DISTANCE = "144f9cc2b72f902db4f73189cf77374e71e0b2a75039d6f001b5e192240d80b1"
 
 
 @settings(max_examples=40, deadline=None)
@@ -22,12 +25,14 @@ GOLDEN = "7917641340615f98193cfab9b61ba502e01d416e41d1b6ac6142ca4a44d008e9"
     width=st.integers(1, 12),
     num_planes=st.integers(1, 4),
     num_lanes=st.integers(1, 9),
+    distances=st.integers(0, 15),
 )
 def test_what_is_encoded_is_decoded(
-    seed, num_images, num_streams, height, width, num_planes, num_lanes
+    seed, num_images, num_streams, height, width, num_planes, num_lanes, distances
 ):
     planes = smooth_images(num_images * num_streams, height, width, num_planes, seed=seed)
-    coding = PlaneCoding(random_model(num_planes).networks)
+    by_distance = [plane for plane in range(num_planes) if distances >> plane & 1]
+    coding = PlaneCoding(random_model(num_planes, by_distance=by_distance).networks)
     streams = encode_planes(planes, coding, num_lanes, num_streams)
     shape = num_images, height, width
     np.testing.assert_array_equal(decode_planes(streams, shape, coding, num_lanes), planes)
@@ -54,12 +59,40 @@ def test_with_a_step_its_multiples_and_the_largest_value_are_decoded(step, bytes
     assert len(streams[0]) < len(exact[0])
 
 
-def test_the_bytes_are_always_these_in_any_thread():
+@pytest.mark.parametrize("step", [3, 5, 13, 33, 255])
+def test_by_distance_a_step_allows_the_same_values(step):
+    values = np.random.default_rng(step).integers(0, 255 + step, (2, 9, 9, 3)) // step * step
+    planes = np.minimum(values, 255).astype(np.uint8)
+    networks = random_model(3, by_distance=[0, 1, 2]).networks
+    streams = encode_planes(planes, PlaneCoding(networks, step=step), 2)
+    found = decode_planes(streams, (2, 9, 9), PlaneCoding(networks, step=step), 2)
+    np.testing.assert_array_equal(found, planes)
+    exact = encode_planes(planes, PlaneCoding(networks), 2)
+    assert len(streams[0]) < len(exact[0])
+
+
+def test_by_distance_an_offset_of_all_bytes_changes_little():
+    images = smooth_images(8, 16, 16, 1, seed=5) // 4
+    model = random_model(by_distance=[0])
+    assert model.networks[0].by_distance
+    hidden = []
+    for brightness in (40, 140):
+        canvas = Canvas.of(images + np.uint8(brightness))
+        # Inside the image, where no margin tells the brightness.
+        inputs = np.zeros((1, len(OFFSETS) + 1, 8), np.uint8)
+        wave = Wave(np.array([8]), np.array([8]))
+        inputs[0, :-1] = canvas.windows(canvas.places(wave))[0, :, 0]
+        hidden.append(relative(inputs, 0)[0, :-1])
+    np.testing.assert_array_equal(*hidden)
+
+
+@pytest.mark.parametrize(("by_distance", "golden"), [((), GOLDEN), ((0, 2), GOLDEN_BY_DISTANCE)])
+def test_the_bytes_are_always_these_in_any_thread(by_distance, golden):
     planes = smooth_images(5, 11, 13, 3, seed=1)
-    coding = PlaneCoding(random_model(3).networks)
+    coding = PlaneCoding(random_model(3, by_distance=by_distance).networks)
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda _: encode_planes(planes, coding, 4), range(6)))
-    assert {hashlib.sha256(data).hexdigest() for (data,) in found} == {GOLDEN}
+    assert {hashlib.sha256(data).hexdigest() for (data,) in found} == {golden}
 
 
 def test_threads_share_the_work_and_give_the_same(monkeypatch):

@@ -18,12 +18,10 @@ from convae.coding.blocks import (
     LONGEST_NAME,
     Model,
     block_size,
-    to_planes,
 )
-from convae.coding.contextmodel import CONTEXTS_JOB, ContextModel
-from convae.coding.contexts import MOST_PLANES, exponentials
+from convae.coding.contextmodel import CONTEXTS_JOB
+from convae.coding.contexts import MOST_PLANES
 from convae.coding.latents import LATENTS_JOB
-from convae.coding.samples import ContextSampler
 from convae.errors import ImageError, ParameterError
 from convae.estimator import ConvAutoencoder
 from convae.files import open_whole
@@ -35,12 +33,6 @@ from convae.nn.config import whole_number
 if TYPE_CHECKING:
     from convae.nn.train import Observer
 
-# Chosen on held-out images of MNIST's training split.
-MOST_STEPS = 10_000
-FEWEST_STEPS = 500
-BATCH_SIZE = 4096
-# Few bytes are seen more often, as far as that helps.
-PASSES = 20
 # So many bytes are learned from at most, of images drawn at random.
 MOST_BYTES = 1 << 26
 
@@ -80,6 +72,9 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         autoencoder_: The fitted `ConvAutoencoder`.
         contexts_: What codes pixels (`convae.coding.contextmodel.ContextModel`).
         latents_: What codes latents (`convae.coding.latents.LatentModel`).
+        trials_: Of each plane of bytes, the bits a byte of held-out images after a short training,
+            by value and by distance from a prediction: the lower one decided which sort of network
+            codes it. None for values of 16 bits. `load` does not give them.
 
     Example:
         >>> from convae import ImageCodec, load_dataset
@@ -120,7 +115,7 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
             ImageError: X breaks the image contract.
             ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
         """
-        from convae.nn.contexts import train_contexts
+        from convae.pixelcodes import fit_contexts
 
         autoencoder = ConvAutoencoder() if self.autoencoder is None else self.autoencoder
         if not _is_fitted(autoencoder):
@@ -129,31 +124,8 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
             )
         images = autoencoder.checked(X)
         integers = _as_integers(images[_drawn(images, self.seed)])
-        planes = to_planes(integers)
-        num_planes = planes.shape[3]
-        num_steps = int(
-            np.clip(PASSES * planes[..., 0].size / BATCH_SIZE, FEWEST_STEPS, MOST_STEPS)
-        )
-        tables = []
-        for plane in range(num_planes):
-            sampler = ContextSampler(planes, plane, self.seed)
-
-            def tell(done: int, total: int, plane: int = plane) -> None:
-                if progress is not None:
-                    progress(plane * total + done, num_planes * total)
-
-            tables.append(
-                train_contexts(
-                    lambda sampler=sampler: sampler.draw(BATCH_SIZE),  # type: ignore[misc]
-                    plane,
-                    num_planes,
-                    num_steps,
-                    self.seed,
-                    tell,
-                )
-            )
         self.autoencoder_ = autoencoder
-        self.contexts_ = ContextModel.of(tables, exponentials(), 8 * integers.itemsize)
+        self.contexts_, self.trials_ = fit_contexts(integers, self.seed, progress)
         self.latents_ = fit_latent_codes(autoencoder, images, self.seed)
         return self
 

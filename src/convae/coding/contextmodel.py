@@ -3,6 +3,7 @@
 It knows neither Keras nor the autoencoder: whoever only decodes needs NumPy alone.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -50,21 +51,35 @@ class ContextModel:
         return int(self.networks[0].tables["hidden"].shape[0])
 
     @property
+    def by_distance(self) -> list[int]:
+        """The planes whose networks are ones of distances."""
+        return [plane for plane, network in enumerate(self.networks) if network.by_distance]
+
+    @property
     def identity(self) -> bytes:
         """What names this model in an archive: the SHA-256 of all that it decodes by."""
         return digest(self._numbers(), self._tables())
 
     @classmethod
-    def of(cls, tables: list[Tables], exponentials: NDArray[np.int32], bits: int) -> Self:
+    def of(
+        cls,
+        tables: list[Tables],
+        exponentials: NDArray[np.int32],
+        bits: int,
+        by_distance: Collection[int] = (),
+    ) -> Self:
         """A model of tables.
 
         Args:
             tables: Those of each plane, as `convae.coding.contexts.table_shapes` says.
             exponentials: As the function of that name gives them.
             bits: 8 or 16.
+            by_distance: The planes whose networks are ones of distances; none where a value has 16
+                bits.
 
         Raises:
-            ParameterError: A table is of another kind, or there are too few or too many planes.
+            ParameterError: A table is of another kind, there are too few or too many planes, or
+                there is none of that number.
         """
         count = len(tables)
         if not 1 <= count <= MOST_PLANES or bits not in (8, 16) or count % (bits // 8):
@@ -72,8 +87,14 @@ class ContextModel:
                 f"A codec must have 1 to {MOST_PLANES} planes of bytes, of values with 8 or 16 "
                 f"bits; received {count} planes and {bits} bits."
             )
+        if not set(by_distance) <= set(range(count if bits == 8 else 0)):
+            raise ParameterError(
+                f"Planes coded by distance must be some of {count}, of values with 8 bits; "
+                f"received {sorted(by_distance)} and {bits} bits."
+            )
         networks = tuple(
-            ContextNetwork(plane, count, found, exponentials) for plane, found in enumerate(tables)
+            ContextNetwork(plane, count, found, exponentials, plane in by_distance)
+            for plane, found in enumerate(tables)
         )
         if len({network.tables["hidden"].shape for network in networks}) > 1:
             raise ParameterError("The networks of a codec must have as many hidden units each.")
@@ -81,7 +102,11 @@ class ContextModel:
 
     def to_job(self) -> FittedJob:
         """What the model file keeps."""
-        settings = {"bits": self.bits, "planes": len(self.networks)}
+        settings = {
+            "bits": self.bits,
+            "planes": len(self.networks),
+            "by_distance": self.by_distance,
+        }
         return FittedJob(settings, self._tables())
 
     @classmethod
@@ -96,13 +121,18 @@ class ContextModel:
             ModelFileError: Something is missing, unknown or of the wrong kind.
         """
         with reading_job(origin):
-            if set(job.settings) != {"bits", "planes"}:
+            by_distance = job.settings.get("by_distance")
+            if set(job.settings) != {"bits", "planes", "by_distance"} or not isinstance(
+                by_distance, list
+            ):
                 raise ParameterError(
-                    f"A codec must have bits and planes; received {sorted(job.settings)}."
+                    f"A codec must have bits, planes and by_distance, a list; received "
+                    f"{job.settings!r:.80}."
                 )
             bits = whole_number(job.settings["bits"], "bits", 8, 16)
             planes = whole_number(job.settings["planes"], "planes", 1, MOST_PLANES)
-            return cls._from_tables(job.tables, bits, planes)
+            chosen = [whole_number(plane, "by_distance", 0, planes - 1) for plane in by_distance]
+            return cls._from_tables(job.tables, bits, planes, chosen)
 
     def pack(self) -> bytes:
         """The model as few bytes, to go with an archive that needs no model file."""
@@ -116,11 +146,16 @@ class ContextModel:
             ParameterError: They are damaged or hostile.
         """
         tables = unpack(data, _packed_kinds)
-        bits, planes, _ = (int(number) for number in tables.pop("head"))
-        return cls._from_tables(tables, bits, planes)
+        bits, planes, _, flags = (int(number) for number in tables.pop("head"))
+        if flags >> planes:
+            raise ParameterError(f"A codec of {planes} planes has none of {flags:#x}.")
+        by_distance = [plane for plane in range(planes) if flags >> plane & 1]
+        return cls._from_tables(tables, bits, planes, by_distance)
 
     @classmethod
-    def _from_tables(cls, named: Tables, bits: int, planes: int) -> Self:
+    def _from_tables(
+        cls, named: Tables, bits: int, planes: int, by_distance: Collection[int]
+    ) -> Self:
         """The inverse of `_tables`."""
         tables: list[Tables] = [{} for _ in range(planes)]
         for name, table in named.items():
@@ -130,10 +165,12 @@ class ContextModel:
             if number not in map(str, range(planes)):
                 raise ParameterError(f"A codec of {planes} planes has no table {name!r:.80}.")
             tables[int(number)][kind] = table
-        return cls.of(tables, named.get(_EXPONENTIALS, np.empty(0, np.int32)), bits)
+        exponentials = named.get(_EXPONENTIALS, np.empty(0, np.int32))
+        return cls.of(tables, exponentials, bits, by_distance)
 
-    def _numbers(self) -> tuple[int, int, int]:
-        return self.bits, len(self.networks), self.num_hidden
+    def _numbers(self) -> tuple[int, int, int, int]:
+        flags = sum(1 << plane for plane in self.by_distance)
+        return self.bits, len(self.networks), self.num_hidden, flags
 
     def _tables(self) -> Tables:
         """All tables by name, in a fixed order."""
@@ -156,9 +193,9 @@ def _kinds(planes: int, hidden: int) -> dict[str, tuple[type, tuple[int, ...]]]:
 
 
 def _packed_kinds(numbers: list[int]) -> dict[str, tuple[type, tuple[int, ...]]]:
-    if len(numbers) != 3 or not 1 <= numbers[1] <= MOST_PLANES or numbers[2] > LARGEST_HIDDEN:
+    if len(numbers) != 4 or not 1 <= numbers[1] <= MOST_PLANES or numbers[2] > LARGEST_HIDDEN:
         raise ParameterError(
-            f"A packed codec must have bits, 1 to {MOST_PLANES} planes and at most "
-            f"{LARGEST_HIDDEN} hidden units; received {numbers}."
+            f"A packed codec must have bits, 1 to {MOST_PLANES} planes, at most {LARGEST_HIDDEN} "
+            f"hidden units, and flags of planes; received {numbers!r:.80}."
         )
     return _kinds(numbers[1], numbers[2])

@@ -11,6 +11,9 @@ already; of a few of these also what their exact value says (a table look-up eac
 image the pixel lies, in 16 rows and 16 columns. Two hidden layers, with integers from 0 to 255 as
 activations, lead to the high half, and a third, which knows that one, to the low half.
 
+A network may be one of distances: then all that it sees, and what is coded, is told by the distance
+from a prediction (`convae.coding.prediction`), modulo 256.
+
 Guarantees:
 
 1. The bounds follow from the tables, the bytes and the places alone, on every machine.
@@ -27,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.coding.prediction import CODED_CENTRE, predict, relative
 from convae.coding.rans import TOTAL
 from convae.coding.waves import NEAREST, OFFSETS
 from convae.errors import ParameterError
@@ -117,6 +121,7 @@ class ContextNetwork:
         num_planes: How many there are.
         tables: As `table_shapes` says.
         exponentials: As the function of that name gives them.
+        by_distance: Whether it is one of distances.
 
     Raises:
         ParameterError: A table is missing, of another kind, or lets a sum reach 2^24.
@@ -126,6 +131,7 @@ class ContextNetwork:
     num_planes: int
     tables: Mapping[str, NDArray[Any]]
     exponentials: NDArray[np.int32]
+    by_distance: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -158,11 +164,25 @@ class ContextNetwork:
     def _weights(self) -> Floats:
         return self.exponentials.astype(np.float32)
 
+    def origin(self, inputs: Bytes) -> NDArray[np.int64]:
+        """What is taken from a byte, modulo 256, before it is coded.
+
+        Args:
+            inputs: As of `hidden`.
+
+        Returns:
+            int64 `(num_bytes,)`.
+        """
+        if not self.by_distance:
+            return np.zeros(inputs.shape[-1], np.int64)
+        return predict(inputs, self.plane).astype(np.int64) - CODED_CENTRE
+
     def hidden(self, inputs: Bytes, places: NDArray[np.int64]) -> Floats:
         """The activations that both halves of a byte are predicted from.
 
         Args:
-            inputs: uint8 `(num_inputs, num_bytes)`; those that are not decoded yet are 0.
+            inputs: uint8 `(num_planes, window and pixel, num_bytes)`; those that are not decoded
+                yet are 0.
             places: int64 `(num_bytes,)`: where in the image, 16 times the row and the column, both
                 from 0 to 15.
 
@@ -170,6 +190,9 @@ class ContextNetwork:
             float32 `(num_bytes, num_hidden)`, integers from 0 to 255.
         """
         wide = self._wide
+        if self.by_distance:
+            inputs = relative(inputs, self.plane)
+        inputs = inputs.reshape(-1, inputs.shape[-1])
         sums = inputs.astype(np.float32).T @ wide["window"]
         for table, index in zip(
             wide["values"], looked_up(self.plane, self.num_planes), strict=True

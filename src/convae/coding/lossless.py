@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.coding.contexts import HALF, NUM_PLACES, ContextNetwork, places_of
+from convae.coding.prediction import LARGEST
 from convae.coding.rans import Decoder, encode
 from convae.coding.threads import Run, do_in_parts
 from convae.coding.waves import OFFSETS, Canvas, Wave, waves
@@ -24,8 +25,9 @@ Integers = NDArray[np.int64]
 Bounds = NDArray[np.int32]
 # Takes the bounds of the next halves, `(17, num_bytes)`; gives the halves, `(num_bytes,)`.
 Coder = Callable[[Bounds], Integers]
+# Of a plane, and what is taken from its bytes, modulo 256: what codes high halves, and low ones.
+Coders = Callable[[int, Integers], tuple[Coder, Coder]]
 
-_HALF_BITS = 4
 PIXELS_AT_A_TIME = 4096
 
 
@@ -79,8 +81,8 @@ def encode_planes(
     for wave in waves(height, width):
         known = canvas.values[:, canvas.places(wave)].astype(np.int64)
 
-        def coders(plane: int, known: Integers = known) -> tuple[Coder, Coder]:
-            high, low = np.divmod(known[plane].ravel(), HALF)
+        def coders(plane: int, origin: Integers, known: Integers = known) -> tuple[Coder, Coder]:
+            high, low = np.divmod(known[plane].ravel() - origin & LARGEST, HALF)
             return (lambda bounds: record(bounds, high)), (lambda bounds: record(bounds, low))
 
         _walk(canvas, wave, (height, width), coding, coders, run)
@@ -119,7 +121,7 @@ def decode_planes(
         return symbols.reshape(num_streams, -1, num_images).transpose(1, 0, 2).ravel()
 
     for wave in waves(height, width):
-        _walk(canvas, wave, (height, width), coding, lambda _: (take, take), run)
+        _walk(canvas, wave, (height, width), coding, lambda *_: (take, take), run)
     decoder.finish()
     return canvas.planes()
 
@@ -136,7 +138,7 @@ def _walk(
     wave: Wave,
     size: tuple[int, int],
     coding: PlaneCoding,
-    coders: Callable[[int], tuple[Coder, Coder]],
+    coders: Coders,
     run: Run,
 ) -> None:
     """Code one wave, plane by plane, and write what is known then on the canvas."""
@@ -156,7 +158,7 @@ def _walk(
         if plane % coding.bytes_a_value == 0:
             prefix[:] = 0
         seen = _Seen(inputs, spots, prefix, keys, flat)
-        inputs[plane, -1] = _code_plane(seen, plane, coding, coders(plane), run)
+        inputs[plane, -1] = _code_plane(seen, plane, coding, coders, run)
         canvas.values[plane, places] = inputs[plane, -1].reshape(num_pixels, num_images)
         # Of 4 planes, 7 bytes and the place fill the 64 bits: the last one's value is not needed.
         keys = keys << 8 | inputs[plane, -1]
@@ -181,55 +183,74 @@ class _Seen:
     flat: NDArray[np.bool_]
 
 
-def _code_plane(
-    seen: _Seen, plane: int, coding: PlaneCoding, coders: tuple[Coder, Coder], run: Run
-) -> Integers:
+def _code_plane(seen: _Seen, plane: int, coding: PlaneCoding, coders: Coders, run: Run) -> Integers:
     """Code one byte of each pixel of a wave, in two halves; int64 `(num_pixels,)`."""
     network = coding.networks[plane]
-    halves_left = 2 * _bytes_left(plane, coding)
+    origin = network.origin(seen.inputs)
+    code_high, code_low = coders(plane, origin)
     chosen, back = _kept_once(seen.keys, seen.flat)
     hidden = np.empty((len(chosen), network.num_hidden), np.float32)
     bounds = np.empty((HALF + 1, len(chosen)), np.int32)
+    halves = np.arange(HALF)[:, np.newaxis]
 
     def predict_high(part: slice) -> None:
         own = chosen[part]
-        inputs = seen.inputs[..., own].reshape(-1, len(own))
-        hidden[part] = network.hidden(inputs, seen.spots[own])
-        possible = _possible(seen.prefix[own], halves_left - 1, coding)
+        hidden[part] = network.hidden(seen.inputs[..., own], seen.spots[own])
+        first = halves * HALF + origin[own]
+        possible = _possible(first, HALF, seen.prefix[own], plane, coding)
         bounds[:, part] = network.high_bounds(hidden[part], possible)
 
     do_in_parts(run, predict_high, len(chosen), PIXELS_AT_A_TIME)
-    high = coders[0](bounds.take(back, axis=1))
-    prefix = seen.prefix * HALF + high
+    high = code_high(bounds.take(back, axis=1))
+    first = high * HALF + origin
     # Of one context, those with the same high half.
     pairs, back_low = _kept_once(back * HALF + high, seen.flat)
     low_bounds = np.empty((HALF + 1, len(pairs)), np.int32)
 
     def predict_low(part: slice) -> None:
         own = pairs[part]
-        possible = _possible(prefix[own], halves_left - 2, coding)
+        possible = _possible(first[own] + halves, 1, seen.prefix[own], plane, coding)
         low_bounds[:, part] = network.low_bounds(hidden[back[own]], high[own], possible)
 
     do_in_parts(run, predict_low, len(pairs), PIXELS_AT_A_TIME)
-    low = coders[1](low_bounds.take(back_low, axis=1))
-    whole: Integers = high * HALF + low
+    low = code_low(low_bounds.take(back_low, axis=1))
+    whole: Integers = first + low & LARGEST
     return whole
 
 
-def _bytes_left(plane: int, coding: PlaneCoding) -> int:
-    """Bytes of a value from this plane's on."""
-    return coding.bytes_a_value - plane % coding.bytes_a_value
+def _possible(
+    first: Integers, count: int, prefix: Integers, plane: int, coding: PlaneCoding
+) -> NDArray[np.bool_] | None:
+    """Of so many bytes from each first one on, modulo 256, whether the step allows one.
 
+    Args:
+        first: int64 `(16, num_bytes)`.
+        count: How many of them follow each other.
+        prefix: int64 `(num_bytes,)`: the byte of the same value before, if there is one, or 0.
+        plane: Whose bytes they are.
+        coding: How they are coded.
 
-def _possible(prefix: Integers, halves_left: int, coding: PlaneCoding) -> NDArray[np.bool_] | None:
-    """Which next halves lead to a value that the step allows, bool `(16, num_bytes)`."""
+    Returns:
+        bool `(16, num_bytes)`; None where all are allowed.
+    """
     if coding.step == 1:
         return None
-    bits = _HALF_BITS * halves_left
-    first = (prefix * HALF + np.arange(HALF)[:, np.newaxis]) << bits
-    last = first + (1 << bits) - 1
+    bits = 8 * (coding.bytes_a_value - 1 - plane % coding.bytes_a_value)
     largest = (1 << 8 * coding.bytes_a_value) - 1
-    possible: NDArray[np.bool_] = (last // coding.step * coding.step >= first) | (last == largest)
+
+    def one_of(low: Integers, high: Integers) -> NDArray[np.bool_]:
+        smallest = prefix * (LARGEST + 1) + low << bits
+        last = (prefix * (LARGEST + 1) + high + 1 << bits) - 1
+        found: NDArray[np.bool_] = last // coding.step * coding.step >= smallest
+        found |= last == largest
+        return found
+
+    first = first & LARGEST
+    last = first + count - 1
+    beyond = last > LARGEST
+    possible = one_of(first, np.minimum(last, LARGEST))
+    if beyond.any():
+        possible |= beyond & one_of(np.zeros_like(first), last & LARGEST)
     return possible
 
 

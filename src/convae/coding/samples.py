@@ -20,7 +20,8 @@ class Contexts(NamedTuple):
     """Contexts of bytes, and the bytes.
 
     Args:
-        inputs: uint8 `(num_bytes, num_inputs)`, as `convae.coding.contexts` has them.
+        inputs: uint8 `(num_planes, window and pixel, num_bytes)`, as `convae.coding.contexts` has
+            them.
         rows: int32 `(num_bytes,)`, from 0 to 15.
         columns: int32 `(num_bytes,)`, from 0 to 15.
         values: uint8 `(num_bytes,)`: the bytes themselves.
@@ -77,13 +78,13 @@ class ContextSampler:
         rows, columns = np.divmod(within, width)
         places = images * self._places_an_image + (rows + ROWS_ABOVE) * self._stride
         places += columns + SIDE
-        found = self._values[places[:, np.newaxis] + self._steps].transpose(0, 2, 1)
-        values = found[:, self._plane, -1].copy()
-        found[:, self._plane :, -1] = 0  # not decoded yet
+        found = self._values[places[:, np.newaxis] + self._steps].transpose(2, 1, 0)
+        values = found[self._plane, -1].copy()
+        found[self._plane :, -1] = 0  # not decoded yet
         weights = np.ones(count, np.float32)
         weights[:num_flat] = FLAT_RARITY
         return Contexts(
-            found.reshape(count, -1),
+            found,
             places_of(rows, height).astype(np.int32),
             places_of(columns, width).astype(np.int32),
             values,

@@ -21,6 +21,7 @@ from convae.coding.contexts import (
     looked_up,
     table_shapes,
 )
+from convae.coding.prediction import CODED_CENTRE, predict, relative
 from convae.coding.samples import Contexts
 from convae.nn.backend import keras
 
@@ -57,6 +58,7 @@ def train_contexts(
     num_planes: int,
     num_steps: int,
     seed: int,
+    by_distance: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """The tables of one plane's network.
@@ -67,6 +69,7 @@ def train_contexts(
         num_planes: How many there are.
         num_steps: Steps of training, 1 or more.
         seed: Decides the first weights.
+        by_distance: Whether the network is one of distances.
         progress: Called with the steps done and all steps.
 
     Returns:
@@ -76,15 +79,23 @@ def train_contexts(
     model.compile(optimizer=keras.optimizers.Adam(_Rise(num_steps), beta_2=0.99), loss=_mean)
     for step in range(num_steps):
         batch = draw()
-        inputs = {
-            "inputs": batch.inputs,
-            "places": np.stack([batch.rows, batch.columns], axis=1).astype(np.int32),
-            "halves": np.stack(np.divmod(batch.values, HALF), axis=1).astype(np.int32),
-        }
-        model.train_on_batch(inputs, batch.weights)
+        model.train_on_batch(model_inputs(batch, plane, by_distance), batch.weights)
         if progress is not None:
             progress(step + 1, num_steps)
     return model.tables()
+
+
+def model_inputs(batch: Contexts, plane: int, by_distance: bool) -> dict[str, NDArray[Any]]:
+    """Contexts, and the halves of what is coded in them, as the network in floats takes them."""
+    inputs, coded = batch.inputs, batch.values
+    if by_distance:
+        coded = (coded + CODED_CENTRE - predict(inputs, plane)).astype(np.uint8)
+        inputs = relative(inputs, plane)
+    return {
+        "inputs": np.ascontiguousarray(inputs.reshape(-1, len(coded)).T),
+        "places": np.stack([batch.rows, batch.columns], axis=1).astype(np.int32),
+        "halves": np.stack(np.divmod(coded, HALF), axis=1).astype(np.int32),
+    }
 
 
 def _mean(weights: Any, nats: Any) -> Any:  # noqa: ANN401 # tensors of any backend

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from coders import smooth_images
+
+from convae.coding.prediction import CODED_CENTRE, INPUT_CENTRE, predict, relative
+from convae.coding.waves import OFFSETS
+
+SIZE = len(OFFSETS) + 1
+
+
+def inputs(num_planes, count=300, seed=0):
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (num_planes, SIZE, count)).astype(np.uint8)
+
+
+def median(left, above, between):
+    return sorted([left, above, left + above - between])[1]
+
+
+def test_a_prediction_is_the_median_of_two_neighbours_and_their_plane():
+    given = inputs(1)
+    places = [OFFSETS.index(offset) for offset in ((0, -1), (-1, 0), (-1, -1))]
+    expected = [median(*(int(given[0, place, index]) for place in places)) for index in range(300)]
+    assert predict(given, 0).tolist() == expected
+
+
+def test_behind_the_first_plane_the_difference_to_the_one_before_is_predicted():
+    given = inputs(3)
+    wide = given.astype(int)
+    for index in range(300):
+        left, above, between = wide[2, :3, index] - wide[1, :3, index]
+        value = median(left, above, between) + wide[1, -1, index]
+        assert predict(given, 2)[index] == min(max(value, 0), 255)
+
+
+def test_inputs_are_distances_cut_to_a_byte():
+    given = inputs(3)
+    found, wide = relative(given, 1).astype(int), given.astype(int)
+    own = predict(given, 1)
+    behind = [median(*wide[2, :3, index]) for index in range(300)]
+    centres = [wide[0, -1], own, np.array(behind)]
+    for plane, centre in enumerate(centres):
+        expected = np.clip(wide[plane, :-1] - centre + INPUT_CENTRE, 0, 255)
+        np.testing.assert_array_equal(found[plane, :-1], expected)
+    np.testing.assert_array_equal(found[1, -1], own)
+    np.testing.assert_array_equal(found[2, -1], np.clip(behind, 0, 255))
+    known = wide[0, -1] - predict(given, 0) + INPUT_CENTRE
+    np.testing.assert_array_equal(found[0, -1], np.clip(known, 0, 255))
+
+
+@pytest.mark.parametrize("plane", [0, 2])
+def test_what_is_not_known_yet_changes_nothing(plane):
+    given = inputs(3)
+    changed = given.copy()
+    changed[plane:, -1] ^= 85
+    np.testing.assert_array_equal(relative(changed, plane), relative(given, plane))
+
+
+def test_small_distances_share_a_high_half():
+    assert {(distance + CODED_CENTRE) >> 4 for distance in range(-8, 8)} == {CODED_CENTRE >> 4}
+
+
+def test_smooth_images_are_near_their_prediction():
+    images = smooth_images(3, 12, 12, 1).astype(int)[..., 0]
+    left, above, between = images[:, 1:, :-1], images[:, :-1, 1:], images[:, :-1, :-1]
+    given = np.zeros((1, SIZE, left.size), np.uint8)
+    given[0, :3] = [part.ravel() for part in (left, above, between)]
+    assert np.abs(predict(given, 0) - images[:, 1:, 1:].ravel()).mean() < 20
