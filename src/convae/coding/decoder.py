@@ -11,12 +11,17 @@ stage with a leaky rectifier and the scale and offset of its batch normalization
 convolution of stride 1. Weights and biases are scaled so that each sum is in units of the next
 layer's activations; a scale below zero is in the signs of the next layer's weights.
 
+The dense layer and the first stage's products are one product with a matrix, where that has at
+most 2^22 numbers: the exact ones, rounded to the nearest over the largest power of two by which
+their sums stay below 2^24. Otherwise what the dense layer gives is rounded to whole activations.
+
 Guarantees:
 
 1. Pixels follow from the tables and the codes alone, on every machine.
 2. Tables that could let a sum reach 2^24 are refused.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,12 +49,15 @@ KERNEL = 3
 EXACT = 1 << 24
 LARGEST_SHIFT = 40
 MOST_STAGES = 12
-# As many images at a time as keep volumes near the processor.
-BATCH_NUMBERS = 1 << 19
+# As many images at a time as keep the largest array of a stage near the processor.
+BATCH_NUMBERS = 3 << 19
 # So many batches at a time are one thread's, and use the same memory.
-BATCHES_A_THREAD = 8
-# Whether the row and the column of a place to come are odd.
-_PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
+BATCHES_A_THREAD = 4
+LARGEST_MERGED = 1 << 22
+# Rows and columns of a kernel whose products stay at their place, by the parity of the row and the
+# column to come; then those that are added to one parity, from above, from the left, or both.
+_OWN = ((0, 0), (0, 1), (1, 0), (1, 1))
+_MOVED = (((0, 2), (0, 0)), ((2, 0), (0, 0)), ((2, 2), (0, 0)), ((2, 1), (0, 1)), ((1, 2), (1, 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,30 +80,60 @@ class IntegerDecoder:
     def __post_init__(self) -> None:
         _check(self.shape, self.tables)
 
-    @cached_property
-    def _ends(self) -> dict[str, Floats]:
-        """Weights and biases of the first and the last layer, over their powers of two."""
-        shifts = {"volume": self.tables["shifts"][0], "pixels": self.tables["shifts"][-1]}
-        return {
-            f"{name}/{kind}": self.tables[f"{name}/{kind}"].astype(np.float32)
-            * np.float32(2.0 ** -float(shift))
-            for name, shift in shifts.items()
-            for kind in ("weights", "bias")
-        }
+    def _layer(self, name: str, number: int, kind: type = np.float32) -> tuple[Any, Any]:
+        """Weights and bias of a layer, over their power of two."""
+        scale = kind(2.0 ** -float(self.tables["shifts"][number]))
+        weights, bias = (self.tables[f"{name}/{part}"] for part in ("weights", "bias"))
+        return weights.astype(kind) * scale, bias.astype(kind) * scale
 
     @cached_property
-    def _stages(self) -> list[tuple[list[Floats], Floats]]:
-        """Of each stage the weights of `doubled`, and the offsets for a row of what it gives."""
-        _, columns, _ = first_volume(self.shape, self.filters)
+    def _dense(self) -> tuple[Floats, Floats]:
+        """Weights and bias of the dense layer, and of the first stage too where they are merged."""
+        weights, bias = self._layer("volume", 0, np.float64 if self._merged else np.float32)
+        both = np.concatenate([weights, bias[np.newaxis]]).T
+        rows, columns, channels = first_volume(self.shape, self.filters)
+        volumes = both.reshape(rows, columns, channels, -1).transpose(2, 0, 1, 3)
+        if self._merged:
+            kernel, own = self._layer("0", 1, np.float64)
+            volumes = products(np.ascontiguousarray(volumes), by_tap(kernel), Space(np.float64))
+            volumes[..., -1] += own[:, np.newaxis, np.newaxis]
+        found = volumes.reshape(-1, both.shape[1])
+        if self._merged:
+            found = _rounded(found)
+        else:
+            found[:, -1] += np.float32(0.5)
+        return np.ascontiguousarray(found[:, :-1]), np.ascontiguousarray(found[:, -1:])
+
+    @property
+    def _merged(self) -> bool:
+        rows, columns, filters = first_volume(self.shape, self.filters)
+        return self.num_codes * 4 * rows * columns * filters <= LARGEST_MERGED
+
+    @cached_property
+    def _stages(self) -> list[tuple[Floats, Floats, Floats]]:
+        """Of each stage the weights of `products`, bias and offsets."""
         stages = []
-        for stage, shift in enumerate(self.tables["shifts"][1:-1]):
-            scale = np.float32(2.0 ** -float(shift))
-            kernel = self.tables[f"{stage}/weights"] * scale
-            bias = self.tables[f"{stage}/bias"].astype(np.float32) * scale
-            offsets = self.tables[f"{stage}/offsets"] / (1 << OFFSET_BITS)
-            columns *= 2
-            stages.append((parities(kernel, bias), np.tile(offsets.astype(np.float32), columns)))
+        for stage in range(num_stages(self.tables)):
+            kernel, bias = self._layer(f"{stage}", 1 + stage)
+            offsets = (self.tables[f"{stage}/offsets"] / (1 << OFFSET_BITS)).astype(np.float32)
+            stages.append((by_tap(kernel), _by_filter(bias), _by_filter(offsets)))
         return stages
+
+    @cached_property
+    def _pixels(self) -> tuple[Floats, Floats]:
+        """Weights of `_same_size`, and bias."""
+        kernel, bias = self._layer("pixels", -1)
+        return by_move(kernel), _by_filter(bias)
+
+    @property
+    def _largest_array(self) -> int:
+        """Numbers that a stage has in one array for each image."""
+        rows, columns, _ = first_volume(self.shape, self.filters)
+        sizes = [
+            (KERNEL**2 * filters * rows * columns) << 2 * stage
+            for stage, filters in enumerate(reversed(self.filters))
+        ]
+        return max(sizes[1 if self._merged and len(sizes) > 1 else 0 :])
 
     @property
     def filters(self) -> tuple[int, ...]:
@@ -118,9 +156,7 @@ class IntegerDecoder:
             uint8 `(num_images, height, width, channels)`.
         """
         images = np.empty((len(codes), *self.shape), np.uint8)
-        height, width, _ = self.shape
-        widest = max(self.shape[2], *self.filters)
-        at_a_time = max(1, BATCH_NUMBERS // (height * width * widest))
+        at_a_time = max(1, BATCH_NUMBERS // self._largest_array)
 
         def decode_some(some: slice) -> None:
             space = Space()
@@ -132,30 +168,34 @@ class IntegerDecoder:
         return images
 
     def _decode(self, codes: Codes, space: "Space") -> NDArray[np.uint8]:
-        first = self._ends["volume/weights"]
-        sums = space.take("first sums", (len(codes), first.shape[1]))
-        np.matmul(codes.astype(np.float32), first, out=sums)
-        sums += self._ends["volume/bias"]
-        volume = _whole(sums).reshape(-1, *first_volume(self.shape, self.filters))
-        for weights, offsets in self._stages:
-            sums = doubled(volume, weights, space)
-            rows = sums.reshape(-1, len(offsets))
-            sloped = np.multiply(rows, SLOPE, out=space.take("sloped", rows.shape))
-            np.maximum(rows, sloped, out=rows)
-            rows += offsets
-            volume = _whole(sums)
-        height, width, channels = self.shape
-        sums = _same_size(volume, self._ends["pixels/weights"], space)
-        top, left = (sums.shape[2] - height) // 2, (sums.shape[3] - width) // 2
-        images = np.empty((len(codes), *self.shape), np.uint8)
-        for channel in range(channels):
-            logits = sums[channel, :, top : top + height, left : left + width]
-            logits += self._ends["pixels/bias"][channel]
-            logits += NUM_LOGITS // 2
-            # Cut off rather than rounded down: the same where nothing is below 0.
-            places = np.clip(logits, 0, NUM_LOGITS - 1).astype(np.intp)
-            images[..., channel] = self.tables["logits"].take(places)
-        return images
+        count = len(codes)
+        rows, columns, filters = first_volume(self.shape, self.filters)
+        weights, bias = self._dense
+        sums = space.take("first sums", (len(bias), count))
+        np.matmul(weights, np.ascontiguousarray(codes.T, np.float32), out=sums)
+        sums += bias
+        stages = self._stages
+        if self._merged:
+            (_, _, offsets), *stages = stages
+            found = sums.reshape(2, 2, filters, rows, columns, count)
+            _activate(found, offsets, space)
+        else:
+            found = sums.reshape(1, 1, filters, rows, columns, count)
+            _whole(found)
+        for kernels, bias, offsets in stages:
+            found = products(_together(found, space), kernels, space)
+            found += bias
+            _activate(found, offsets, space)
+        weights, bias = self._pixels
+        logits = _same_size(found, weights, space)
+        logits += bias
+        logits += NUM_LOGITS // 2
+        # Cut off rather than rounded down: the same where nothing is below 0.
+        places = np.clip(logits, 0, NUM_LOGITS - 1, out=logits).astype(np.intp)
+        images = image_by_image(self.tables["logits"].take(places))
+        height, width, _ = self.shape
+        top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+        return images[:, top : top + height, left : left + width]
 
 
 def num_stages(tables: Tables) -> int:
@@ -174,92 +214,143 @@ def first_volume(shape: tuple[int, int, int], filters: tuple[int, ...]) -> tuple
     return -(-shape[0] // scale), -(-shape[1] // scale), filters[-1]
 
 
-def _whole(sums: Floats) -> Floats:
-    """Sums as activations, in place."""
+def _activate(sums: Floats, offsets: Floats, space: "Space") -> None:
+    """Make sums activations, in place."""
+    sloped = np.multiply(sums, SLOPE, out=space.take("sloped", sums.shape))
+    np.maximum(sums, sloped, out=sums)
+    sums += offsets
+    _whole(sums)
+
+
+def _whole(sums: Floats) -> None:
+    """Round and cut sums to what an activation can be, in place."""
     np.floor(sums, out=sums)
-    return np.clip(sums, -LARGEST_ACTIVATION, LARGEST_ACTIVATION, out=sums)
+    np.clip(sums, -LARGEST_ACTIVATION, LARGEST_ACTIVATION, out=sums)
+
+
+def _by_filter(values: Floats) -> Floats:
+    """One value for each filter, to be added to `(..., filters, rows, columns, num_images)`."""
+    return values[:, np.newaxis, np.newaxis, np.newaxis]
+
+
+def _together(volume: Floats, space: "Space") -> Floats:
+    """What is by the parity of row and column, without: `(filters, rows, columns, num_images)`."""
+    row_steps, column_steps, filters, rows, columns, count = volume.shape
+    shape = filters, rows, row_steps, columns, column_steps, count
+    whole = space.take(f"volume {rows}", shape)
+    whole[...] = volume.transpose(2, 3, 0, 4, 1, 5)
+    return whole.reshape(filters, rows * row_steps, columns * column_steps, count)
+
+
+def image_by_image(volume: NDArray[Any]) -> NDArray[Any]:
+    """What is by the parity of row and column as `(num_images, rows, columns, filters)`."""
+    row_steps, column_steps, filters, rows, columns, count = volume.shape
+    whole = volume.transpose(5, 3, 0, 4, 1, 2)
+    return whole.reshape(count, rows * row_steps, columns * column_steps, filters)
+
+
+def _rounded(weights: NDArray[np.float64]) -> Floats:
+    """Weights of codes, and in the last column a bias, as whole multiples of a power of two."""
+    for shift in range(LARGEST_SHIFT, -LARGEST_SHIFT, -1):
+        whole = np.floor(weights * 2.0**shift + 0.5)
+        largest = LARGEST_CODE * np.abs(whole[:, :-1]).sum(axis=1) + np.abs(whole[:, -1])
+        if largest.max() < EXACT:
+            break
+    found: Floats = (whole * 2.0**-shift).astype(np.float32)
+    return found
 
 
 class Space:
     """Memory for arrays that are made again and again, for one thread."""
 
-    def __init__(self) -> None:
-        self._arrays: dict[str, Floats] = {}
+    def __init__(self, kind: type = np.float32) -> None:
+        self._kind = kind
+        self._arrays: dict[str, NDArray[Any]] = {}
 
-    def take(self, name: str, shape: tuple[int, ...]) -> Floats:
+    def take(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         """An array of this shape with anything in it, which is the one last taken by this name."""
         size = math.prod(shape)
         if name not in self._arrays or self._arrays[name].size < size:
-            self._arrays[name] = np.empty(size, np.float32)
+            self._arrays[name] = np.empty(size, self._kind)
         return self._arrays[name][:size].reshape(shape)
 
 
-def parities(kernel: Floats, bias: Floats) -> list[Floats]:
-    """What `doubled` multiplies with for each kind of place, in the order of `_PARITIES`."""
-    weights = []
-    for row, column in _PARITIES:
-        # Above, itself and the bias, to the left, and above to the left.
-        parts = [kernel[2, 1 if column else 0]] if not row else []
-        parts += [kernel[1 if row else 0, 1 if column else 0], bias[np.newaxis]]
-        parts += [kernel[1 if row else 0, 2]] if not column else []
-        parts += [kernel[2, 2]] if not row and not column else []
-        weights.append(np.concatenate(parts))
-    return weights
+def by_tap(kernel: NDArray[Any]) -> NDArray[Any]:
+    """What `products` multiplies with, `(9 * filters, channels)`, of a kernel as Keras has it."""
+    taps = [*_OWN, *(tap for tap, _ in _MOVED)]
+    return np.ascontiguousarray(np.concatenate([kernel[tap].T for tap in taps]))
 
 
-def doubled(volume: Floats, weights: list[Floats], space: Space) -> Floats:
-    """The transposed convolution of stride 2, and its bias: twice as high and wide.
+def products(volume: NDArray[Any], weights: NDArray[Any], space: Space) -> NDArray[Any]:
+    """The transposed convolution of stride 2, without a bias, by the parity of row and column.
 
     Of the rows to come, an even one has the kernel's first row times its own row of the volume,
     and its last row times the one before; an odd one has the middle row times its own. So do
     columns.
 
     Args:
-        volume: float32 `(num_images, rows, columns, channels)`.
-        weights: As `parities` gives them.
+        volume: float32 or float64 `(channels, rows, columns, num_images)`.
+        weights: As `by_tap` gives them, of the same type.
+        space: Where to compute, of the same type.
+
+    Returns:
+        An array of that type, `(2, 2, filters, rows, columns, num_images)`.
+    """
+    channels, rows, columns, count = volume.shape
+    shares = space.take(f"shares {rows}", (len(weights), rows * columns * count))
+    np.matmul(weights, volume.reshape(channels, -1), out=shares)
+    shares = shares.reshape(KERNEL**2, -1, rows, columns, count)
+    sums = shares[: len(_OWN)].reshape(2, 2, *shares.shape[1:])
+    for share, (tap, parity) in zip(shares[len(_OWN) :], _MOVED, strict=True):
+        down, right = (step // 2 for step in tap)
+        sums[parity][:, down:, right:] += share[:, : rows - down, : columns - right]
+    return sums
+
+
+def by_move(kernel: Floats) -> Floats:
+    """What `_same_size` multiplies with, `(16 * channels, 4 * filters)`, of a kernel as above."""
+    size, _, filters, channels = kernel.shape
+    weights = np.zeros((2, 2, 2, 2, channels, 2, 2, filters), np.float32)
+    for row, column, i, j in itertools.product(range(2), range(2), range(size), range(size)):
+        # Which row and column of the volume a tap leads from.
+        (moved, from_row), (aside, from_column) = divmod(row + 1 - i, 2), divmod(column + 1 - j, 2)
+        weights[abs(moved), abs(aside), row, column, :, from_row, from_column] = kernel[i, j].T
+    return weights.reshape(16 * channels, 4 * filters)
+
+
+def _same_size(volume: Floats, weights: Floats, space: Space) -> Floats:
+    """The transposed convolution of stride 1, without a bias, by the parity of row and column.
+
+    An even row has shares of places in its own row of them and in the one above; an odd one, in its
+    own and in the one below. So do columns.
+
+    Args:
+        volume: float32 `(2, 2, filters, rows, columns, num_images)`.
+        weights: As `by_move` gives them.
         space: Where to compute.
 
     Returns:
-        float32 `(num_images, 2 * rows, 2 * columns, filters)`.
+        float32 `(2, 2, channels, rows, columns, num_images)`.
     """
-    count, rows, columns, channels = volume.shape
-    here, left, corner = channels, 2 * channels + 1, 3 * channels + 1
-    near = space.take("near", (count, rows, columns, corner + channels))
-    near[:, 1:, :, :here] = volume[:, :-1]
-    near[:, 0, :, :here] = 0
-    near[..., here : left - 1] = volume
-    near[..., left - 1] = 1
-    near[:, :, 1:, left:corner] = volume[:, :, :-1]
-    near[:, 1:, 1:, corner:] = volume[:, :-1, :-1]
-    near[:, :, 0, left:] = 0
-    near[:, 0, :, corner:] = 0
-    flat = near.reshape(-1, near.shape[3])
-    filters = weights[0].shape[1]
-    sums = space.take(f"sums {rows}", (count, rows, 2, columns, 2, filters))
-    some = space.take("some sums", (count, rows, columns, filters))
-    for (row, column), own in zip(_PARITIES, weights, strict=True):
-        first = here if row else 0
-        np.matmul(flat[:, first : first + len(own)], own, out=some.reshape(-1, filters))
-        sums[:, :, row, :, column] = some
-    return sums.reshape(count, 2 * rows, 2 * columns, filters)
+    _, _, filters, rows, columns, count = volume.shape
+    shares = space.take("shares of pixels", (len(weights), rows * columns * count))
+    np.matmul(weights, volume.reshape(4 * filters, -1), out=shares)
+    shares = shares.reshape(2, 2, 2, 2, -1, rows, columns, count)
+    sums: Floats = shares[0, 0]
+    for moved, aside, row, column in itertools.product(range(2), repeat=4):
+        if moved or aside:
+            to_rows, from_rows = _moved(moved * (2 * row - 1), rows)
+            to_columns, from_columns = _moved(aside * (2 * column - 1), columns)
+            sums[row, column][:, to_rows, to_columns] += shares[moved, aside, row, column][
+                :, from_rows, from_columns
+            ]
+    return sums
 
 
-def _same_size(volume: Floats, kernel: Floats, space: Space) -> Floats:
-    """The transposed convolution of stride 1, `(channels, num_images, height, width)`."""
-    count, rows, columns, channels = volume.shape
-    weights = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
-    size = count * rows * columns, weights.shape[1]
-    found = space.take("shares by place", size)
-    np.matmul(volume.reshape(-1, channels), weights, out=found)
-    shares = space.take("shares", size[::-1])
-    shares[...] = found.T
-    shares = shares.reshape(KERNEL, KERNEL, -1, count, rows, columns)
-    sums = space.take("pixels", (kernel.shape[3], count, rows + 2, columns + 2))
-    sums[...] = 0
-    for row in range(KERNEL):
-        for column in range(KERNEL):
-            sums[..., row : row + rows, column : column + columns] += shares[row, column]
-    return sums[..., 1:-1, 1:-1]
+def _moved(step: int, size: int) -> tuple[slice, slice]:
+    """Which of so many places have one so many steps on, and which those are."""
+    first, last = max(0, -step), size - max(0, step)
+    return slice(first, last), slice(first + step, last + step)
 
 
 def table_shapes(

@@ -15,8 +15,9 @@ from convae.coding.decoder import (
     OFFSET_BITS,
     SLOPE,
     Space,
-    doubled,
-    parities,
+    by_tap,
+    image_by_image,
+    products,
 )
 
 Floats = NDArray[np.float32]
@@ -50,7 +51,7 @@ def round_decoder(
     volume = codes.astype(np.float32) @ kernel + bias
     unit = _unit(volume)
     shift, tables["volume/weights"], tables["volume/bias"] = _scaled(
-        kernel / unit, bias / unit + 0.5, LARGEST_CODE
+        kernel / unit, bias / unit, LARGEST_CODE
     )
     shifts.append(shift)
     volume = volume.reshape(-1, *first_volume)
@@ -70,7 +71,7 @@ def round_decoder(
         )
         gain = gamma / np.sqrt(variance + EPSILON)
         offset = beta - gain * average
-        sums = doubled(volume, parities(kernel, bias), Space())
+        sums = _doubled(volume, kernel) + bias
         volume = gain * np.maximum(sums, SLOPE * sums) + offset
         before, unit = unit, _unit(volume)
         scale = np.abs(gain) / unit
@@ -93,6 +94,12 @@ def round_decoder(
     tables["logits"] = np.rint(255 / (1 + np.exp(-logits))).astype(np.uint8)
     tables["shifts"] = np.array(shifts, np.uint8)
     return tables
+
+
+def _doubled(volume: Floats, kernel: Floats) -> Floats:
+    """The transposed convolution of stride 2 of `(num_images, rows, columns, channels)`."""
+    by_channel = np.ascontiguousarray(volume.transpose(3, 1, 2, 0))
+    return image_by_image(products(by_channel, by_tap(kernel), Space()))
 
 
 def _unit(volume: Floats) -> float:
