@@ -12,7 +12,9 @@ Beside it: what Pillow writes (PNG, JPEG, WebP, AVIF), JPEG XL by imagecodecs (`
 .venv-codecs/installed`), zlib, bz2 and xz at their best levels, PCA with 16 numbers, rounded to
 steps that add the same error and coded by how often each came in training, and the counted contexts
 that need no network: a pixel given neighbours in 64, 16 or 8 levels, by counts on the training
-images. The last two are ideal code lengths, without file or table.
+images. The last two are ideal code lengths, without file or table. So is one more: networks that
+see the image that the latents make beside a pixel's neighbours, and the latents themselves, in
+bits a pixel; it says whether latents pay in coding without loss.
 
 Images a second are medians of three runs in this process with all cores, on a machine that others
 may have shared. With `--rows FILE` rows are kept there too, and none is measured anew; with
@@ -36,6 +38,8 @@ from results import keep_rows, kept_rows, publish, row_options
 
 from convae import ConvAutoencoder, ImageCodec, load_dataset
 from convae.accounting import Accounting
+from convae.coding.contexts import ContextNetwork, exponentials
+from convae.coding.samples import ContextSampler
 from convae.components import fit_components
 from convae.images import to_float
 
@@ -61,6 +65,8 @@ COUNTED = {
 # Of the counts of a context, the weight of what fewer neighbours say.
 LEANING = 64.0
 RUNS = 3
+# So many times the bytes that a trial is judged on.
+JUDGED = 32
 PIXELS = 28 * 28
 
 
@@ -107,6 +113,30 @@ def ours(train: Images, test: Images, seed: int) -> Iterator[Row]:
                 "encoded_a_second": len(test) / statistics.median(t for t, _ in encoding),
                 "decoded_a_second": len(test) / statistics.median(t for t, _ in decoding),
             }
+            if name == "tiny, latents as encoded":
+                latents_bytes = report.num_bytes
+    if seed == SEEDS[0]:
+        bits = bits_given_latents(codec, train, test, seed)
+        num_bytes = bits * test.size / 8 + latents_bytes
+        yield row("convae, latents and then the pixels, ideally", ALL, num_bytes, test)
+
+
+def bits_given_latents(codec: ImageCodec, train: Images, test: Images, seed: int) -> float:
+    """Bits a byte of a network that sees the latents' image too, of test bytes drawn at random."""
+    # Not above: JAX looks for a module of this one's name while it is imported itself.
+    from convae.nn.contexts import train_contexts
+    from convae.pixelcodes import BATCH_SIZE, MOST_STEPS, TRIAL_BYTES, bits_a_byte
+
+    stacks = []
+    for images in (train, test):
+        latents = codec.latents_.codes(codec.autoencoder_.transform(images))
+        # Two rows of what is to come lie in the window of a plane that is decoded already.
+        made = np.pad(codec.latents_.decoder.decode(latents), ((0, 0), (0, 2), (0, 0), (0, 0)))
+        stacks.append(np.concatenate([made[:, 2:], images], axis=3))
+    seen, judged = (ContextSampler(stack, 1, seed) for stack in stacks)
+    tables = train_contexts(lambda: seen.draw(BATCH_SIZE), 1, 2, MOST_STEPS, seed)
+    network = ContextNetwork(1, 2, tables, exponentials())
+    return statistics.mean(bits_a_byte(network, judged.draw(TRIAL_BYTES)) for _ in range(JUDGED))
 
 
 def read(codec: ImageCodec, path: Path) -> Images:
@@ -177,17 +207,19 @@ def picture_rows(test: Images, qualities: Any, formats: list[str]) -> Iterator[R
 def jpeg_xl_rows(test: Images, qualities: Any) -> Iterator[Row]:  # noqa: ANN401
     """JPEG XL in its own environment, image by image and on sheets."""
     for kind, images in files_of(test):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "images.npy"
-            np.save(path, images)
-            command = [peer_python("codecs"), FOLDER / "jpegxl.py", "--images", path]
-            with Program("JPEG XL", [*command, "--qualities", *qualities]) as program:
-                _, document = program.answer()
-        for answer in document["answers"]:
-            yield row(
-                f"JPEG XL, quality {answer['quality']}", kind,
-                answer["num_bytes"], images, answer["mse"],
-            )  # fmt: skip
+        for quality, num_bytes, mse in jpeg_xl_sizes(images, qualities):
+            yield row(f"JPEG XL, quality {quality}", kind, num_bytes, images, mse)
+
+
+def jpeg_xl_sizes(images: Images, qualities: Any) -> list[tuple[int, int, float]]:  # noqa: ANN401
+    """Of each quality, bytes of all images and mean squared error."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npy"
+        np.save(path, images)
+        command = [peer_python("codecs"), FOLDER / "jpegxl.py", "--images", path]
+        with Program("JPEG XL", [*command, "--qualities", *qualities]) as program:
+            _, document = program.answer()
+    return [(found["quality"], found["num_bytes"], found["mse"]) for found in document["answers"]]
 
 
 def pca_rows(train: Images, test: Images) -> Iterator[Row]:

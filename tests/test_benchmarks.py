@@ -58,6 +58,7 @@ def images_path(digits, tmp_path):
         "anomaly",
         "calibration",
         "compression",
+        "compression_photographs",
         "archive_fuzz",
         "archive_scaling",
         "demo",
@@ -416,16 +417,53 @@ def test_pca_with_finer_steps_takes_more_and_errs_less(module, digits):
     assert sorted(errors, reverse=True) == list(errors)
 
 
+def few_steps(monkeypatch):
+    for name, value in (("FEWEST_STEPS", 5), ("MOST_STEPS", 5), ("TRIAL_STEPS", 2)):
+        monkeypatch.setattr(f"convae.pixelcodes.{name}", value)
+    monkeypatch.setattr("convae.pixelcodes.TRIAL_BYTES", 500)
+
+
+def test_photographs_are_cut_measured_and_summed_up(module, monkeypatch):
+    photographs = module("compression_photographs")
+    few_steps(monkeypatch)
+    picture = smooth_images(1, 70, 101, 3)[0]
+    cut = photographs.tiles(picture)
+    assert cut.shape == (6, 32, 32, 3)
+    np.testing.assert_array_equal(cut[4], picture[32:64, 32:64])
+    assert photographs.half(picture).shape == (35, 50, 3)
+    whole = photographs.square(cut)
+    assert whole.shape == (1, 64, 64, 3)
+    np.testing.assert_array_equal(whole[0, 32:, 32:], cut[3])
+    small = functools.partial(ConvAutoencoder, filters=(4,), latent_dim=3)
+    monkeypatch.setattr(photographs, "ConvAutoencoder", small)
+    monkeypatch.setattr(photographs, "jpeg_xl_sizes", lambda *_: [(100, 9000, 0.0)])
+    judged = {"seen": cut, "unseen": cut[:3]}
+    rows = [*photographs.ours(cut, judged, 0), *photographs.peers(judged)]
+    headline = photographs.summarize(rows)
+    png = next(row for row in rows if row["method"] == "PNG")
+    assert (png["part"], png["kind"], png["tiles"]) == ("seen", "one image", 6)
+    ours = headline["seen_bits_a_byte"]
+    assert ours == rows[0]["bits_a_byte"]
+    assert headline["break_even_tiles"] == pytest.approx(
+        rows[0]["model_bytes"] / ((png["bits_a_byte"] - ours) * 3 * 32 * 32 / 8)
+    )
+    assert headline["unseen_best_peer_single"] <= min(
+        row["bits_a_byte"] for row in rows[2:] if row["method"] == "PNG" and row["tiles"] == 3
+    )
+
+
 def test_our_archives_are_measured_and_summed_up(module, monkeypatch, digits):
     compression = module("compression")
-    for name, value in (("FEWEST_STEPS", 5), ("MOST_STEPS", 5)):
-        monkeypatch.setattr(f"convae.codec.{name}", value)
+    few_steps(monkeypatch)
+    monkeypatch.setattr(compression, "JUDGED", 1)
     monkeypatch.setattr(compression, "MAX_ERRORS", (2,))
     monkeypatch.setattr(compression, "REFINEMENT_STEPS", 1)
     small = functools.partial(ConvAutoencoder, filters=(4,), latent_dim=3, epochs=1)
     monkeypatch.setattr(compression, "ConvAutoencoder", small)
     rows = list(compression.ours(digits, digits[:20], 0))
-    assert [row["mse"] == 0 for row in rows] == [False, False, False, True, True, False]
+    assert [row["mse"] == 0 for row in rows] == [False, False, False, True, True, False, True]
+    # The pixels have their own cost beside that of the latents.
+    assert rows[-1]["bits_a_pixel"] > rows[1]["bits_a_pixel"] + 0.1
     rows += compression.counted_rows(digits, digits[:20])
     rows += [compression.row("PNG", compression.SINGLE, 9000, digits[:20])]
     headline = compression.summarize(rows)
