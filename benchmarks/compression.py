@@ -40,6 +40,7 @@ from convae import ConvAutoencoder, ImageCodec, load_dataset
 from convae.accounting import Accounting
 from convae.coding.contexts import ContextNetwork, exponentials
 from convae.coding.samples import ContextSampler
+from convae.coding.tiles import Tiles
 from convae.components import fit_components
 from convae.images import to_float
 
@@ -133,7 +134,7 @@ def bits_given_latents(codec: ImageCodec, train: Images, test: Images, seed: int
         # Two rows of what is to come lie in the window of a plane that is decoded already.
         made = np.pad(codec.latents_.decoder.decode(latents), ((0, 0), (0, 2), (0, 0), (0, 0)))
         stacks.append(np.concatenate([made[:, 2:], images], axis=3))
-    seen, judged = (ContextSampler(stack, 1, seed) for stack in stacks)
+    seen, judged = (ContextSampler(Tiles.of(stack), 1, seed) for stack in stacks)
     tables = train_contexts(lambda: seen.draw(BATCH_SIZE), 1, 2, MOST_STEPS, seed)
     network = ContextNetwork(1, 2, tables, exponentials())
     return statistics.mean(bits_a_byte(network, judged.draw(TRIAL_BYTES)) for _ in range(JUDGED))

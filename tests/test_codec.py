@@ -16,6 +16,7 @@ from convae.coding.archive import ImageArchive
 from convae.coding.blocks import Method
 from convae.coding.contexts import ContextNetwork, exponentials
 from convae.coding.samples import FLAT_RARITY, ContextSampler
+from convae.coding.tiles import Tiles
 from convae.errors import ImageError, ModelFileError, OutputError, ParameterError
 from convae.latentcodes import ROUNDING_SHARE, fit_latent_codes
 from convae.nn.backend import keras
@@ -239,19 +240,36 @@ def test_each_plane_is_coded_as_is_shorter_on_images_held_out(monkeypatch):
     few = np.array([3, 77, 200])[random.integers(0, 3, (60, 12, 12))]
     images = np.stack([slopes, few], axis=-1).astype(np.uint8)
     steps = []
-    model, trials = fit_contexts(images, 0, lambda done, total: steps.append((done, total)))
+    model, trials = fit_contexts(
+        Tiles.of(images), 8, 0, lambda done, total: steps.append((done, total))
+    )
     assert model.by_distance == [0]
     assert trials[0][1] < 0.8 * trials[0][0]
     assert trials[1][0] < 0.8 * trials[1][1]
     assert steps == [(done, 482) for done in range(1, 483)]
-    planes = fit_contexts(images.view(np.uint16), 0)
-    assert (planes[0].by_distance, planes[1]) == ([], [])
+    model, trials = fit_contexts(Tiles.of(images), 16, 0)
+    assert (model.by_distance, trials) == ([], [])
+
+
+def test_pixels_are_learned_from_the_pictures_that_are_given(monkeypatch, tmp_path):
+    for name in ("FEWEST_STEPS", "MOST_STEPS", "TRIAL_STEPS"):
+        monkeypatch.setattr(f"convae.pixelcodes.{name}", 60)
+    large = smooth_images(3, 50, 40, 3)
+    small = large[:, ::4, ::4].mean(axis=3).astype(np.uint8)
+    tiny = ConvAutoencoder(filters=(2,), latent_dim=2, epochs=1)
+    codec = ImageCodec(tiny).fit(small, pictures=[(large, ())])
+    assert codec.autoencoder_.architecture_.channels == 1
+    assert codec.contexts_.channels == len(codec.trials_) == 3
+    codec.compress(large, tmp_path / "x.cae")
+    with codec.open(tmp_path / "x.cae") as archive:
+        assert {block.kind.method for block in archive.blocks()} == {Method.CONTEXTS}
+        np.testing.assert_array_equal(np.stack(list(archive)), large)
 
 
 def test_one_image_alone_is_learned_from(monkeypatch):
     monkeypatch.setattr("convae.pixelcodes.FEWEST_STEPS", 2)
     monkeypatch.setattr("convae.pixelcodes.TRIAL_STEPS", 2)
-    model, trials = fit_contexts(smooth_images(1, 12, 12, 1), 0)
+    model, trials = fit_contexts(Tiles.of(smooth_images(1, 12, 12, 1)), 8, 0)
     assert len(trials) == len(model.networks) == 1
 
 
@@ -308,7 +326,7 @@ def test_other_misuse_is_refused(codec, digits, tmp_path, full_disk):
 
 @pytest.mark.parametrize("by_distance", [False, True])
 def test_what_is_trained_costs_what_the_integers_code(digits, by_distance):
-    sampler = ContextSampler(digits, 0, 0)
+    sampler = ContextSampler(Tiles.of(digits), 0, 0)
     tables = train_contexts(lambda: sampler.draw(256), 0, 1, 20, 0, by_distance)
     batch = sampler.draw(500)
     network = ContextNetwork(0, 1, tables, exponentials(), by_distance)
@@ -326,7 +344,7 @@ def test_what_is_trained_costs_what_the_integers_code(digits, by_distance):
 def test_drawn_contexts_are_those_of_the_images():
     planes = smooth_images(4, 9, 11, 3, seed=2)
     planes[0] = 50
-    batch = ContextSampler(planes, 1, 0).draw(2000)
+    batch = ContextSampler(Tiles.of(planes), 1, 0).draw(2000)
     assert batch.inputs.shape == (3, 41, 2000)
     assert set(batch.weights) == {1, FLAT_RARITY}
     windows = batch.inputs.transpose(2, 0, 1)

@@ -212,8 +212,10 @@ def test_training_with_a_codec_keeps_it_in_the_file(command, pictures, monkeypat
     assert done.code == 0
     contents = read_model(tmp_path / "out" / "model.safetensors")
     assert sorted(contents.jobs) == ["anomalies", "contexts", "latents"]
-    # What was learned from is grey with 16 bits, since one of the pictures is.
-    assert contents.jobs["contexts"].settings == {"bits": 16, "planes": 2, "by_distance": []}
+    # Of the pictures six of nine are grey with 8 bits, and have the most bytes.
+    settings = contents.jobs["contexts"].settings
+    assert (settings["bits"], settings["planes"]) == (8, 1)
+    assert "for `convae compress`: images of 1 channel with 8 bits\n  channel 0 by " in done.out
 
 
 def test_pictures_of_one_size_come_together_and_none_at_all_is_refused(pictures, monkeypatch):

@@ -34,6 +34,7 @@ ROWS = [
         "split",
         "coding.prediction",
         "coding.rans",
+        "coding.tiles",
         "coding.packing",
         "coding.decoder",
     },

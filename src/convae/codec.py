@@ -18,10 +18,12 @@ from convae.coding.blocks import (
     LONGEST_NAME,
     Model,
     block_size,
+    to_planes,
 )
 from convae.coding.contextmodel import CONTEXTS_JOB
 from convae.coding.contexts import MOST_PLANES
 from convae.coding.latents import LATENTS_JOB
+from convae.coding.tiles import Tiles
 from convae.errors import ImageError, ParameterError
 from convae.estimator import ConvAutoencoder
 from convae.files import open_whole
@@ -94,6 +96,7 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         X: ArrayLike,
         y: object = None,  # noqa: ARG002 # scikit-learn's signature
         *,
+        pictures: Iterable[tuple[NDArray[Any], Sequence[str]]] | None = None,
         checkpoint_path: str | os.PathLike[str] | None = None,
         resume: bool = False,
         observers: "Sequence[Observer]" = (),
@@ -105,6 +108,10 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
             X: The images, as `ConvAutoencoder` takes them; grey floats that are no bytes are
                 learned as 16-bit values.
             y: Ignored; scikit-learn passes it.
+            pictures: What to learn pixels from, where it is not X that will be compressed, but
+                the pictures that it was made of: as `convae.images.exact_batches` gives them.
+                Those of one kind, channels and bits, are learned from: of the one that has the
+                most bytes.
             checkpoint_path: As of `ConvAutoencoder.fit`.
             resume: As of `ConvAutoencoder.fit`.
             observers: As of `ConvAutoencoder.fit`.
@@ -113,9 +120,10 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         Raises:
             ParameterError: A parameter is outside its range.
             ImageError: X breaks the image contract.
+            DataError: There are no pictures.
             ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
         """
-        from convae.pixelcodes import fit_contexts
+        from convae.pixelcodes import collect_tiles, fit_contexts
 
         autoencoder = ConvAutoencoder() if self.autoencoder is None else self.autoencoder
         if not _is_fitted(autoencoder):
@@ -123,9 +131,13 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
                 X, checkpoint_path=checkpoint_path, resume=resume, observers=observers
             )
         images = autoencoder.checked(X)
-        integers = _as_integers(images[_drawn(images, self.seed)])
+        if pictures is None:
+            integers = _as_integers(images[_drawn(images, self.seed)])
+            tiles, bits = Tiles.of(to_planes(integers)), 8 * integers.itemsize
+        else:
+            tiles, bits = collect_tiles(pictures, MOST_BYTES, self.seed)
         self.autoencoder_ = autoencoder
-        self.contexts_, self.trials_ = fit_contexts(integers, self.seed, progress)
+        self.contexts_, self.trials_ = fit_contexts(tiles, bits, self.seed, progress)
         self.latents_ = fit_latent_codes(autoencoder, images, self.seed)
         return self
 

@@ -1,6 +1,6 @@
 """Fit what codes the bytes of pixels: for each plane a network, of one of two sorts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from convae.coding.contextmodel import ContextModel
 from convae.coding.contexts import HALF, NUM_PLACES, ContextNetwork, exponentials
 from convae.coding.rans import TOTAL
 from convae.coding.samples import Contexts, ContextSampler
+from convae.coding.tiles import TileCollector, Tiles
+from convae.errors import DataError
 from convae.nn.contexts import train_contexts
 
 Progress = Callable[[int, int], None]
@@ -27,31 +29,58 @@ HELD_OUT = 10
 TRIAL_BYTES = 1 << 15
 
 
+def collect_tiles(
+    batches: Iterable[tuple[NDArray[Any], Sequence[str]]], most_bytes: int, seed: int
+) -> tuple[Tiles, int]:
+    """Tiles to learn from, of the pictures of one kind: the one that has the most bytes.
+
+    Args:
+        batches: As `convae.images.exact_batches` gives them.
+        most_bytes: What the tiles may take.
+        seed: Decides which are kept.
+
+    Returns:
+        The tiles, and the bits of a value.
+
+    Raises:
+        DataError: There is no picture.
+    """
+    kinds: dict[tuple[int, int], TileCollector] = {}
+    for images, _ in batches:
+        bits = 8 * images.itemsize
+        collector = kinds.setdefault((images.shape[3], bits), TileCollector(most_bytes, seed))
+        collector.add(to_planes(images))
+    if not kinds:
+        raise DataError("There must be pictures to learn from; received none.")
+    (_, bits), collector = max(kinds.items(), key=lambda kind: kind[1].num_bytes_seen)
+    return collector.tiles(), bits
+
+
 def fit_contexts(
-    images: NDArray[Any], seed: int, progress: Progress | None = None
+    tiles: Tiles, bits: int, seed: int, progress: Progress | None = None
 ) -> tuple[ContextModel, list[tuple[float, float]]]:
     """Networks that predict each byte of a pixel, in those before it.
 
     Whether one is of distances (`convae.coding.contexts`) is decided for each plane by what a short
-    training of both sorts comes to on images held out; one image alone is held out from nobody.
+    training of both sorts comes to on tiles held out; one tile alone is held out from nobody.
     Values of 16 bits are not told by distance.
 
     Args:
-        images: uint8 or uint16 `(num_images, height, width, channels)`.
+        tiles: What to learn from.
+        bits: Of a value: 8, or 16, of which the high byte is one plane and the low one the next.
         seed: Decides what is drawn.
         progress: Called with the steps done and all steps.
 
     Returns:
-        The networks; and of each plane the bits a byte on the images held out, by value and by
+        The networks; and of each plane the bits a byte on the tiles held out, by value and by
         distance, in short trainings. There are none for 16 bits.
     """
-    planes = to_planes(images)
-    num_planes = planes.shape[3]
-    bits = 8 * images.itemsize
-    num_steps = int(np.clip(PASSES * planes[..., 0].size / BATCH_SIZE, FEWEST_STEPS, MOST_STEPS))
+    num_planes = tiles.num_planes
+    num_bytes = np.count_nonzero(tiles.inside)
+    num_steps = int(np.clip(PASSES * num_bytes / BATCH_SIZE, FEWEST_STEPS, MOST_STEPS))
     done, total = 0, num_planes * (num_steps + (2 * TRIAL_STEPS if bits == 8 else 0))
 
-    def train(seen: NDArray[np.uint8], plane: int, steps: int, by_distance: bool) -> Any:  # noqa: ANN401
+    def train(seen: Tiles, plane: int, steps: int, by_distance: bool) -> Any:  # noqa: ANN401
         nonlocal done
         sampler, before = ContextSampler(seen, plane, seed), done
         done += steps
@@ -68,9 +97,9 @@ def fit_contexts(
     for plane in range(num_planes):
         by_distance = False
         if bits == 8:
-            held_out = np.arange(len(planes)) % HELD_OUT == 0
-            learned = planes[~held_out if len(planes) > 1 else held_out]
-            judged = ContextSampler(planes[held_out], plane, seed).draw(TRIAL_BYTES)
+            held_out = np.arange(len(tiles)) % HELD_OUT == 0
+            learned = tiles.some(~held_out if len(tiles) > 1 else held_out)
+            judged = ContextSampler(tiles.some(held_out), plane, seed).draw(TRIAL_BYTES)
             costs = [
                 bits_a_byte(
                     ContextNetwork(
@@ -83,7 +112,7 @@ def fit_contexts(
             ]  # fmt: skip
             trials.append((costs[0], costs[1]))
             by_distance = costs[1] < costs[0]
-        tables.append((train(planes, plane, num_steps, by_distance), by_distance))
+        tables.append((train(tiles, plane, num_steps, by_distance), by_distance))
     chosen = [plane for plane, (_, by_distance) in enumerate(tables) if by_distance]
     return ContextModel.of([table for table, _ in tables], exponentials(), bits, chosen), trials
 
@@ -91,8 +120,7 @@ def fit_contexts(
 def bits_a_byte(network: ContextNetwork, contexts: Contexts) -> float:
     """What a network needs for bytes in their contexts, by their weights."""
     inputs = contexts.inputs
-    places = NUM_PLACES * contexts.rows.astype(np.int64) + contexts.columns
-    hidden = network.hidden(inputs, places)
+    hidden = network.hidden(inputs, NUM_PLACES * contexts.rows + contexts.columns)
     coded = contexts.values - network.origin(inputs) & 255
     high, low = np.divmod(coded, HALF)
     bits = np.zeros(len(coded))

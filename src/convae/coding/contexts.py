@@ -107,7 +107,7 @@ def exponentials() -> NDArray[np.int32]:
     return table
 
 
-def places_of(positions: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def places_of(positions: NDArray[np.int64], size: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows or columns of an image of `size` of them, in 16 parts of it."""
     return positions * NUM_PLACES // size
 

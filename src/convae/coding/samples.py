@@ -1,4 +1,4 @@
-"""Contexts drawn from images at random, to learn distributions from."""
+"""Contexts drawn from tiles of pictures at random, to learn distributions from."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.coding.contexts import places_of
+from convae.coding.tiles import Tiles
 from convae.coding.waves import OFFSETS, ROWS_ABOVE, SIDE
 
 Bytes = NDArray[np.uint8]
@@ -13,7 +14,7 @@ Bytes = NDArray[np.uint8]
 # Where a window has one value throughout, hardly anything is to be learned: such contexts are drawn
 # so much more rarely, and count so much more.
 FLAT_RARITY = 4
-_IMAGES_A_PART = 512
+_TILES_A_PART = 512
 
 
 class Contexts(NamedTuple):
@@ -22,45 +23,45 @@ class Contexts(NamedTuple):
     Args:
         inputs: uint8 `(num_planes, window and pixel, num_bytes)`, as `convae.coding.contexts` has
             them.
-        rows: int32 `(num_bytes,)`, from 0 to 15.
-        columns: int32 `(num_bytes,)`, from 0 to 15.
+        rows: int64 `(num_bytes,)`, from 0 to 15.
+        columns: int64 `(num_bytes,)`, from 0 to 15.
         values: uint8 `(num_bytes,)`: the bytes themselves.
         weights: float32 `(num_bytes,)`: how many each of them stands for.
     """
 
     inputs: Bytes
-    rows: NDArray[np.int32]
-    columns: NDArray[np.int32]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
     values: Bytes
     weights: NDArray[np.float32]
 
 
 class ContextSampler:
-    """Draws contexts of one plane from images.
+    """Draws contexts of one plane from tiles of pictures.
 
     Args:
-        planes: uint8 `(num_images, height, width, num_planes)`.
+        tiles: The tiles.
         plane: Whose bytes are drawn.
         seed: Decides what is drawn.
     """
 
-    def __init__(self, planes: Bytes, plane: int, seed: int) -> None:
+    def __init__(self, tiles: Tiles, plane: int, seed: int) -> None:
         self._plane = plane
-        self._size = planes.shape[1:3]
+        self._tiles = tiles
         self._random = np.random.default_rng(seed)
-        padded = np.pad(planes, ((0, 0), (ROWS_ABOVE, 0), (SIDE, SIDE), (0, 0)))
-        self._stride = padded.shape[2]
-        self._places_an_image = padded.shape[1] * self._stride
-        self._values = padded.reshape(-1, planes.shape[3])
+        _, rows, self._stride, num_planes = tiles.values.shape
+        self._places_a_tile = rows * self._stride
+        self._values = tiles.values.reshape(-1, num_planes)
         steps = [row * self._stride + column for row, column in OFFSETS]
         self._steps = np.array([*steps, 0])
         flat = np.concatenate(
             [
-                _flat(padded[first : first + _IMAGES_A_PART], self._size)
-                for first in range(0, len(padded), _IMAGES_A_PART)
+                _flat(tiles.values[first : first + _TILES_A_PART], tiles.size)
+                for first in range(0, len(tiles), _TILES_A_PART)
             ]
-        ).ravel()
-        self._flat, self._others = np.flatnonzero(flat), np.flatnonzero(~flat)
+        )
+        inside = tiles.inside
+        self._flat, self._others = np.flatnonzero(flat & inside), np.flatnonzero(~flat & inside)
 
     def draw(self, count: int) -> Contexts:
         """So many contexts, with replacement."""
@@ -73,10 +74,10 @@ class ContextSampler:
                 if size
             ]
         )
-        height, width = self._size
-        images, within = np.divmod(pixels, height * width)
+        height, width = self._tiles.size
+        tiles, within = np.divmod(pixels, height * width)
         rows, columns = np.divmod(within, width)
-        places = images * self._places_an_image + (rows + ROWS_ABOVE) * self._stride
+        places = tiles * self._places_a_tile + (rows + ROWS_ABOVE) * self._stride
         places += columns + SIDE
         found = self._values[places[:, np.newaxis] + self._steps].transpose(2, 1, 0)
         values = found[self._plane, -1].copy()
@@ -85,8 +86,8 @@ class ContextSampler:
         weights[:num_flat] = FLAT_RARITY
         return Contexts(
             found,
-            places_of(rows, height).astype(np.int32),
-            places_of(columns, width).astype(np.int32),
+            places_of(rows + self._tiles.places[tiles, 0], self._tiles.sizes[tiles, 0]),
+            places_of(columns + self._tiles.places[tiles, 1], self._tiles.sizes[tiles, 1]),
             values,
             weights,
         )

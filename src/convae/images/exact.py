@@ -1,6 +1,6 @@
 """The pictures of a folder with the very integers they hold, each at its own size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ def exact_batches(
     path: Path,
     skipped: list[tuple[str, str]],
     *,
+    names: Sequence[str] | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[tuple[NDArray[Any], list[str]]]:
@@ -31,6 +32,7 @@ def exact_batches(
     Args:
         path: The folder or the file.
         skipped: Takes the name of each picture that cannot be used, and why.
+        names: Those of a folder to read, relative to it, if not all.
         strict: Refuse the first such picture instead.
         progress: Called with the pictures read and all pictures.
 
@@ -43,16 +45,16 @@ def exact_batches(
         DataError: There is no picture, or none can be used.
         ImageError: `strict`, and a picture cannot be used.
     """
-    root, names = path.parent, [path.name]
+    root, found = path.parent, [path.name]
     if path.is_dir():
-        root, names = path, list(find_files(path, EXTENSIONS).names)
-    if not names or not path.exists():
+        root, found = path, list(names or find_files(path, EXTENSIONS).names)
+    if not found or not path.exists():
         raise DataError(
             f"There must be pictures to read; {printable(path)} holds none. Check the path."
         )
     waiting: dict[Kind, tuple[list[NDArray[Any]], list[str]]] = {}
     num_bytes = num_read = 0
-    for done, name in enumerate(names):
+    for done, name in enumerate(found):
         try:
             picture = read_exact(root / name)
         except ImageError as error:
@@ -69,11 +71,11 @@ def exact_batches(
             yield from _batches(waiting)
             waiting, num_bytes = {}, 0
         if progress is not None:
-            progress(done + 1, len(names))
+            progress(done + 1, len(found))
     yield from _batches(waiting)
     if not num_read:
         raise DataError(
-            f"One picture at least must be usable; of {len(names):,} in {printable(path)} none is. "
+            f"One picture at least must be usable; of {len(found):,} in {printable(path)} none is. "
             f"The first: {skipped[0][1]}"
         )
 

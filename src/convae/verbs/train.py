@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from convae.anomaly import AnomalyDetector
     from convae.baseline import Images
+    from convae.codec import ImageCodec
     from convae.datasets import Dataset
     from convae.estimator import ConvAutoencoder
-    from convae.modelfile import ModelContents
 
 DEFAULT_PRESET = "fast"
 DEMO_EPOCHS = 2
@@ -225,7 +225,7 @@ def train(
         as_json=as_json,
         tensorboard=tensorboard,
         most_anomalies=most_anomalies if anomalies else None,
-        codec=codec,
+        learn_codec_from=data if codec else None,
     )
 
 
@@ -248,7 +248,7 @@ def _train(
     resume: bool = False,
     tensorboard: Path | None = None,
     most_anomalies: float | None = None,
-    codec: bool = False,
+    learn_codec_from: str | None = None,
 ) -> None:
     from convae.baseline import model_mse, pca_mse
     from convae.estimator import ConvAutoencoder
@@ -283,8 +283,10 @@ def _train(
             model, contents = detector.autoencoder_, detector.to_contents()
             held_out = detector.calibration_indices_
         split, seen, judged = _parts(dataset, held_out)
-        if codec:
-            contents = _with_codec(model, contents, dataset)
+        codec = None
+        if learn_codec_from is not None:
+            codec = _fit_codec(model, dataset, Path(learn_codec_from))
+            contents = contents.with_jobs(codec.jobs())
         files = write_run(out, model, judged[:COMPARED], lambda path: write_model(path, contents))
     except (KeyboardInterrupt, OutputError) as error:
         if _stamp(checkpoint) in (None, before):
@@ -317,6 +319,14 @@ def _train(
             files["suspects"] = write_suspects(out, names, detector.suspects_)
         text += f"\nfor `convae detect`, the score {detector.choice_.score!r}: "
         text += "\n".join([detector.choice_.reason, *detector.choice_.warnings()])
+    if codec is not None:
+        figures["codec"] = {
+            "bits": codec.contexts_.bits,
+            "channels": codec.contexts_.channels,
+            "by_distance": codec.contexts_.by_distance,
+            "trials": [list(costs) for costs in codec.trials_],
+        }
+        text += f"\nfor `convae compress`: {_told(codec)}"
     finish(dataset, figures, files, text, as_json)
 
 
@@ -329,16 +339,33 @@ def _fit_detector(
     return detector.fit(dataset.train, **options)
 
 
-def _with_codec(
-    model: "ConvAutoencoder", contents: "ModelContents", dataset: "Dataset"
-) -> "ModelContents":
-    """What the model file holds, and a codec that learned from the same images."""
+def _fit_codec(model: "ConvAutoencoder", dataset: "Dataset", data: Path) -> "ImageCodec":
+    """A codec that learned from the same images; of pictures, as they are in their folder."""
     from convae.codec import ImageCodec
+    from convae.images import exact_batches
     from convae.progress import counted
 
+    pictures = None
+    if dataset.paths and (data / dataset.paths[0]).is_file():
+        pictures = exact_batches(data, [], names=dataset.paths)
     with counted("learning to code") as progress:
-        codec = ImageCodec(model, seed=model.seed or 0).fit(dataset.train, progress=progress)
-    return contents.with_jobs(codec.jobs())
+        return ImageCodec(model, seed=model.seed or 0).fit(
+            dataset.train, pictures=pictures, progress=progress
+        )
+
+
+def _told(codec: "ImageCodec") -> str:
+    """How the channels of images are coded, and why."""
+    contexts = codec.contexts_
+    kind = f"{contexts.channels} channels" if contexts.channels > 1 else "1 channel"
+    told = [f"images of {kind} with {contexts.bits} bits"]
+    for channel, (by_value, by_distance) in enumerate(codec.trials_):
+        how = "by distance" if channel in contexts.by_distance else "by value"
+        told.append(
+            f"channel {channel} {how} ({by_value:.2f} bits a byte by value and {by_distance:.2f} "
+            f"by distance on images held out, in a short training)"
+        )
+    return "\n  ".join(told)
 
 
 def _describe(detector: "AnomalyDetector") -> dict[str, Any]:
