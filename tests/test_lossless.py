@@ -26,13 +26,16 @@ GOLDEN_BY_DISTANCE = "144f9cc2b72f902db4f73189cf77374e71e0b2a75039d6f001b5e19224
     num_planes=st.integers(1, 4),
     num_lanes=st.integers(1, 9),
     distances=st.integers(0, 15),
+    deep=st.booleans(),
 )
 def test_what_is_encoded_is_decoded(
-    seed, num_images, num_streams, height, width, num_planes, num_lanes, distances
+    seed, num_images, num_streams, height, width, num_planes, num_lanes, distances, deep
 ):
     planes = smooth_images(num_images * num_streams, height, width, num_planes, seed=seed)
     by_distance = [plane for plane in range(num_planes) if distances >> plane & 1]
-    coding = PlaneCoding(random_model(num_planes, by_distance=by_distance).networks)
+    bits = 16 if deep and num_planes % 2 == 0 else 8
+    networks = random_model(num_planes, bits, by_distance=by_distance).networks
+    coding = PlaneCoding(networks, bits // 8)
     streams = encode_planes(planes, coding, num_lanes, num_streams)
     shape = num_images, height, width
     np.testing.assert_array_equal(decode_planes(streams, shape, coding, num_lanes), planes)
@@ -42,8 +45,11 @@ def test_what_is_encoded_is_decoded(
 
 
 @pytest.mark.parametrize("step", [3, 5, 13, 33, 255])
+@pytest.mark.parametrize("by_distance", [(), (0, 1)])
 @pytest.mark.parametrize("bytes_a_value", [1, 2])
-def test_with_a_step_its_multiples_and_the_largest_value_are_decoded(step, bytes_a_value):
+def test_with_a_step_its_multiples_and_the_largest_value_are_decoded(
+    step, by_distance, bytes_a_value
+):
     largest = 256**bytes_a_value - 1
     values = np.random.default_rng(step).integers(0, largest + step, (2, 9, 9)) // step * step
     values[0, 0] = largest
@@ -52,7 +58,8 @@ def test_with_a_step_its_multiples_and_the_largest_value_are_decoded(step, bytes
         [values >> 8 * (bytes_a_value - 1 - index) & 255 for index in range(bytes_a_value)],
         axis=-1,
     ).astype(np.uint8)
-    coding = PlaneCoding(random_model(bytes_a_value).networks, bytes_a_value, step)
+    model = random_model(bytes_a_value, 8 * bytes_a_value, by_distance=by_distance)
+    coding = PlaneCoding(model.networks, bytes_a_value, step)
     streams = encode_planes(planes, coding, 2)
     np.testing.assert_array_equal(decode_planes(streams, (2, 9, 9), coding, 2), planes)
     exact = encode_planes(planes, PlaneCoding(coding.networks, bytes_a_value), 2)
@@ -82,7 +89,7 @@ def test_by_distance_an_offset_of_all_bytes_changes_little():
         inputs = np.zeros((1, len(OFFSETS) + 1, 8), np.uint8)
         wave = Wave(np.array([8]), np.array([8]))
         inputs[0, :-1] = canvas.windows(canvas.places(wave))[0, :, 0]
-        hidden.append(relative(inputs, 0)[0, :-1])
+        hidden.append(relative(inputs, 0, 8)[0, :-1])
     np.testing.assert_array_equal(*hidden)
 
 

@@ -76,7 +76,7 @@ class ImageCodec(BaseEstimator):  # type: ignore[misc] # scikit-learn is untyped
         latents_: What codes latents (`convae.coding.latents.LatentModel`).
         trials_: Of each plane of bytes, the bits a byte of held-out images after a short training,
             by value and by distance from a prediction: the lower one decided which sort of network
-            codes it. None for values of 16 bits. `load` does not give them.
+            codes it. `load` does not give them.
 
     Example:
         >>> from convae import ImageCodec, load_dataset

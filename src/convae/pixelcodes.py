@@ -63,7 +63,6 @@ def fit_contexts(
 
     Whether one is of distances (`convae.coding.contexts`) is decided for each plane by what a short
     training of both sorts comes to on tiles held out; one tile alone is held out from nobody.
-    Values of 16 bits are not told by distance.
 
     Args:
         tiles: What to learn from.
@@ -73,12 +72,12 @@ def fit_contexts(
 
     Returns:
         The networks; and of each plane the bits a byte on the tiles held out, by value and by
-        distance, in short trainings. There are none for 16 bits.
+        distance, in short trainings.
     """
     num_planes = tiles.num_planes
     num_bytes = np.count_nonzero(tiles.inside)
     num_steps = int(np.clip(PASSES * num_bytes / BATCH_SIZE, FEWEST_STEPS, MOST_STEPS))
-    done, total = 0, num_planes * (num_steps + (2 * TRIAL_STEPS if bits == 8 else 0))
+    done, total = 0, num_planes * (num_steps + 2 * TRIAL_STEPS)
 
     def train(seen: Tiles, plane: int, steps: int, by_distance: bool) -> Any:  # noqa: ANN401
         nonlocal done
@@ -90,29 +89,31 @@ def fit_contexts(
                 progress(before + step, total)
 
         return train_contexts(
-            lambda: sampler.draw(BATCH_SIZE), plane, num_planes, steps, seed, by_distance, tell
+            lambda: sampler.draw(BATCH_SIZE),
+            plane,
+            num_planes,
+            steps,
+            seed,
+            by_distance,
+            bits,
+            tell,
         )
 
+    held_out = np.arange(len(tiles)) % HELD_OUT == 0
+    learned = tiles.some(~held_out if len(tiles) > 1 else held_out)
     tables, trials = [], []
     for plane in range(num_planes):
-        by_distance = False
-        if bits == 8:
-            held_out = np.arange(len(tiles)) % HELD_OUT == 0
-            learned = tiles.some(~held_out if len(tiles) > 1 else held_out)
-            judged = ContextSampler(tiles.some(held_out), plane, seed).draw(TRIAL_BYTES)
-            costs = [
-                bits_a_byte(
-                    ContextNetwork(
-                        plane, num_planes, train(learned, plane, TRIAL_STEPS, sort), exponentials(),
-                        sort,
-                    ),
-                    judged,
-                )
-                for sort in (False, True)
-            ]  # fmt: skip
-            trials.append((costs[0], costs[1]))
-            by_distance = costs[1] < costs[0]
-        tables.append((train(tiles, plane, num_steps, by_distance), by_distance))
+        judged = ContextSampler(tiles.some(held_out), plane, seed).draw(TRIAL_BYTES)
+
+        def trial(by_distance: bool, plane: int = plane, judged: Contexts = judged) -> float:
+            found = train(learned, plane, TRIAL_STEPS, by_distance)
+            network = ContextNetwork(plane, num_planes, found, exponentials(), by_distance, bits)
+            return bits_a_byte(network, judged)
+
+        by_value, by_distance = trial(False), trial(True)
+        trials.append((by_value, by_distance))
+        shorter = by_distance < by_value
+        tables.append((train(tiles, plane, num_steps, shorter), shorter))
     chosen = [plane for plane, (_, by_distance) in enumerate(tables) if by_distance]
     return ContextModel.of([table for table, _ in tables], exponentials(), bits, chosen), trials
 

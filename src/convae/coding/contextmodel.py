@@ -74,12 +74,10 @@ class ContextModel:
             tables: Those of each plane, as `convae.coding.contexts.table_shapes` says.
             exponentials: As the function of that name gives them.
             bits: 8 or 16.
-            by_distance: The planes whose networks are ones of distances; none where a value has 16
-                bits.
+            by_distance: The planes whose networks are ones of distances.
 
         Raises:
-            ParameterError: A table is of another kind, there are too few or too many planes, or
-                there is none of that number.
+            ParameterError: A table is of another kind, or there are too few or too many planes.
         """
         count = len(tables)
         if not 1 <= count <= MOST_PLANES or bits not in (8, 16) or count % (bits // 8):
@@ -87,13 +85,8 @@ class ContextModel:
                 f"A codec must have 1 to {MOST_PLANES} planes of bytes, of values with 8 or 16 "
                 f"bits; received {count} planes and {bits} bits."
             )
-        if not set(by_distance) <= set(range(count if bits == 8 else 0)):
-            raise ParameterError(
-                f"Planes coded by distance must be some of {count}, of values with 8 bits; "
-                f"received {sorted(by_distance)} and {bits} bits."
-            )
         networks = tuple(
-            ContextNetwork(plane, count, found, exponentials, plane in by_distance)
+            ContextNetwork(plane, count, found, exponentials, plane in by_distance, bits)
             for plane, found in enumerate(tables)
         )
         if len({network.tables["hidden"].shape for network in networks}) > 1:

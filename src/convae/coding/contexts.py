@@ -122,6 +122,7 @@ class ContextNetwork:
         tables: As `table_shapes` says.
         exponentials: As the function of that name gives them.
         by_distance: Whether it is one of distances.
+        bits: Of a value: 8, or 16, of which the high byte is one plane and the low one the next.
 
     Raises:
         ParameterError: A table is missing, of another kind, or lets a sum reach 2^24.
@@ -132,6 +133,7 @@ class ContextNetwork:
     tables: Mapping[str, NDArray[Any]]
     exponentials: NDArray[np.int32]
     by_distance: bool = False
+    bits: int = 8
 
     def __post_init__(self) -> None:
         _check(self)
@@ -175,7 +177,7 @@ class ContextNetwork:
         """
         if not self.by_distance:
             return np.zeros(inputs.shape[-1], np.int64)
-        return predict(inputs, self.plane).astype(np.int64) - CODED_CENTRE
+        return predict(inputs, self.plane, self.bits).astype(np.int64) - CODED_CENTRE
 
     def hidden(self, inputs: Bytes, places: NDArray[np.int64]) -> Floats:
         """The activations that both halves of a byte are predicted from.
@@ -191,7 +193,7 @@ class ContextNetwork:
         """
         wide = self._wide
         if self.by_distance:
-            inputs = relative(inputs, self.plane)
+            inputs = relative(inputs, self.plane, self.bits)
         inputs = inputs.reshape(-1, inputs.shape[-1])
         sums = inputs.astype(np.float32).T @ wide["window"]
         for table, index in zip(

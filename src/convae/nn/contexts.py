@@ -59,6 +59,7 @@ def train_contexts(
     num_steps: int,
     seed: int,
     by_distance: bool = False,
+    bits: int = 8,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """The tables of one plane's network.
@@ -70,6 +71,7 @@ def train_contexts(
         num_steps: Steps of training, 1 or more.
         seed: Decides the first weights.
         by_distance: Whether the network is one of distances.
+        bits: Of a value: 8 or 16.
         progress: Called with the steps done and all steps.
 
     Returns:
@@ -79,18 +81,20 @@ def train_contexts(
     model.compile(optimizer=keras.optimizers.Adam(_Rise(num_steps), beta_2=0.99), loss=_mean)
     for step in range(num_steps):
         batch = draw()
-        model.train_on_batch(model_inputs(batch, plane, by_distance), batch.weights)
+        model.train_on_batch(model_inputs(batch, plane, by_distance, bits), batch.weights)
         if progress is not None:
             progress(step + 1, num_steps)
     return model.tables()
 
 
-def model_inputs(batch: Contexts, plane: int, by_distance: bool) -> dict[str, NDArray[Any]]:
+def model_inputs(
+    batch: Contexts, plane: int, by_distance: bool, bits: int
+) -> dict[str, NDArray[Any]]:
     """Contexts, and the halves of what is coded in them, as the network in floats takes them."""
     inputs, coded = batch.inputs, batch.values
     if by_distance:
-        coded = (coded + CODED_CENTRE - predict(inputs, plane)).astype(np.uint8)
-        inputs = relative(inputs, plane)
+        coded = (coded + CODED_CENTRE - predict(inputs, plane, bits)).astype(np.uint8)
+        inputs = relative(inputs, plane, bits)
     return {
         "inputs": np.ascontiguousarray(inputs.reshape(-1, len(coded)).T),
         "places": np.stack([batch.rows, batch.columns], axis=1).astype(np.int32),

@@ -359,10 +359,13 @@ def _told(codec: "ImageCodec") -> str:
     contexts = codec.contexts_
     kind = f"{contexts.channels} channels" if contexts.channels > 1 else "1 channel"
     told = [f"images of {kind} with {contexts.bits} bits"]
-    for channel, (by_value, by_distance) in enumerate(codec.trials_):
-        how = "by distance" if channel in contexts.by_distance else "by value"
+    for plane, (by_value, by_distance) in enumerate(codec.trials_):
+        what = f"channel {plane}"
+        if contexts.bits == 16:
+            what = f"{'low' if plane % 2 else 'high'} bytes of channel {plane // 2}"
+        how = "by distance" if plane in contexts.by_distance else "by value"
         told.append(
-            f"channel {channel} {how} ({by_value:.2f} bits a byte by value and {by_distance:.2f} "
+            f"{what} {how} ({by_value:.2f} bits a byte by value and {by_distance:.2f} "
             f"by distance on images held out, in a short training)"
         )
     return "\n  ".join(told)
