@@ -230,8 +230,8 @@ def test_colours_and_16_bits_are_learned(monkeypatch, tmp_path):
 
 
 def test_each_plane_is_coded_as_is_shorter_on_images_held_out(monkeypatch):
-    for name, value in (("FEWEST_STEPS", 1), ("MOST_STEPS", 1), ("TRIAL_STEPS", 120)):
-        monkeypatch.setattr(f"convae.pixelcodes.{name}", value)
+    for name in ("FEWEST_STEPS", "MOST_STEPS"):
+        monkeypatch.setattr(f"convae.pixelcodes.{name}", 120)
     random = np.random.default_rng(0)
     # Slopes of any brightness, beside a plane of few values in any order.
     slopes = random.integers(0, 60, (60, 1, 1)) + np.arange(12) * random.integers(
@@ -246,12 +246,12 @@ def test_each_plane_is_coded_as_is_shorter_on_images_held_out(monkeypatch):
     assert model.by_distance == [0]
     assert trials[0][1] < 0.8 * trials[0][0]
     assert trials[1][0] < 0.8 * trials[1][1]
-    assert steps == [(done, 482) for done in range(1, 483)]
+    assert steps == [(done, 720) for done in range(1, 721)]
 
 
 def test_smooth_values_of_16_bits_are_coded_by_distance(monkeypatch):
-    for name, value in (("FEWEST_STEPS", 1), ("MOST_STEPS", 1), ("TRIAL_STEPS", 200)):
-        monkeypatch.setattr(f"convae.pixelcodes.{name}", value)
+    for name in ("FEWEST_STEPS", "MOST_STEPS"):
+        monkeypatch.setattr(f"convae.pixelcodes.{name}", 200)
     random = np.random.default_rng(0)
     start, steps = random.integers(0, 9000, (60, 1, 1)), random.integers(0, 90, (60, 12, 12))
     images = (start + steps.cumsum(axis=1).cumsum(axis=2)).astype(np.uint16)[..., np.newaxis]
@@ -261,7 +261,7 @@ def test_smooth_values_of_16_bits_are_coded_by_distance(monkeypatch):
 
 
 def test_pixels_are_learned_from_the_pictures_that_are_given(monkeypatch, tmp_path):
-    for name in ("FEWEST_STEPS", "MOST_STEPS", "TRIAL_STEPS"):
+    for name in ("FEWEST_STEPS", "MOST_STEPS"):
         monkeypatch.setattr(f"convae.pixelcodes.{name}", 60)
     large = smooth_images(3, 50, 40, 3)
     small = large[:, ::4, ::4].mean(axis=3).astype(np.uint8)
@@ -277,7 +277,6 @@ def test_pixels_are_learned_from_the_pictures_that_are_given(monkeypatch, tmp_pa
 
 def test_one_image_alone_is_learned_from(monkeypatch):
     monkeypatch.setattr("convae.pixelcodes.FEWEST_STEPS", 2)
-    monkeypatch.setattr("convae.pixelcodes.TRIAL_STEPS", 2)
     model, trials = fit_contexts(Tiles.of(smooth_images(1, 12, 12, 1)), 8, 0)
     assert len(trials) == len(model.networks) == 1
 
@@ -336,7 +335,7 @@ def test_other_misuse_is_refused(codec, digits, tmp_path, full_disk):
 @pytest.mark.parametrize("by_distance", [False, True])
 def test_what_is_trained_costs_what_the_integers_code(digits, by_distance):
     sampler = ContextSampler(Tiles.of(digits), 0, 0)
-    tables = train_contexts(lambda: sampler.draw(256), 0, 1, 20, 0, by_distance)
+    tables = train_contexts(lambda: sampler.draw(256), 0, 1, 20, 0, by_distance=by_distance)
     batch = sampler.draw(500)
     network = ContextNetwork(0, 1, tables, exponentials(), by_distance)
     model = _ContextModel(0, 1, 0)
@@ -348,6 +347,20 @@ def test_what_is_trained_costs_what_the_integers_code(digits, by_distance):
     # Distances between logits are cut to 1/64, and no value has a share of nothing.
     found = np.average(nats, weights=batch.weights) / np.log(2)
     assert bits == pytest.approx(found, abs=0.02, rel=0.01)
+
+
+def test_few_images_are_not_learned_by_heart(digits, monkeypatch):
+    for name, value in (("FEWEST_STEPS", 500), ("MOST_STEPS", 500), ("TRIAL_STEPS", 20)):
+        monkeypatch.setattr(f"convae.pixelcodes.{name}", value)
+    others = ContextSampler(Tiles.of(digits[30:]), 0, 1).draw(20_000)
+
+    def bits() -> float:
+        model, _ = fit_contexts(Tiles.of(digits[:30]), 8, 0)
+        return bits_a_byte(model.networks[0], others)
+
+    found = bits()
+    monkeypatch.setattr("convae.pixelcodes.LARGEST_DECAY", 0.0)
+    assert found < 0.9 * bits()
 
 
 def test_drawn_contexts_are_those_of_the_images():

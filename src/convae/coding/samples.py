@@ -79,7 +79,9 @@ class ContextSampler:
         rows, columns = np.divmod(within, width)
         places = tiles * self._places_a_tile + (rows + ROWS_ABOVE) * self._stride
         places += columns + SIDE
-        found = self._values[places[:, np.newaxis] + self._steps].transpose(2, 1, 0)
+        around = self._values.take(self._steps[:, np.newaxis] + places, axis=0)
+        # Each of a plane's places by itself in memory, as all that follows reads them.
+        found = np.ascontiguousarray(around.transpose(2, 0, 1))
         values = found[self._plane, -1].copy()
         found[self._plane :, -1] = 0  # not decoded yet
         weights = np.ones(count, np.float32)

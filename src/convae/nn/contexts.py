@@ -5,7 +5,7 @@ through the rounding as if it were not there (Bengio, Leonard and Courville, "Es
 propagating gradients through stochastic neurons", 2013).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,10 @@ def train_contexts(
     num_planes: int,
     num_steps: int,
     seed: int,
+    *,
     by_distance: bool = False,
     bits: int = 8,
+    look_up_decay: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """The tables of one plane's network.
@@ -72,18 +74,35 @@ def train_contexts(
         seed: Decides the first weights.
         by_distance: Whether the network is one of distances.
         bits: Of a value: 8 or 16.
+        look_up_decay: Weight decay of the tables of what exact values say.
         progress: Called with the steps done and all steps.
 
     Returns:
         As `convae.coding.contexts.table_shapes` says.
     """
     model = _ContextModel(plane, num_planes, seed)
-    model.compile(optimizer=keras.optimizers.Adam(_Rise(num_steps), beta_2=0.99), loss=_mean)
-    for step in range(num_steps):
-        batch = draw()
-        model.train_on_batch(model_inputs(batch, plane, by_distance, bits), batch.weights)
+    optimizer = keras.optimizers.Adam(_Rise(num_steps), beta_2=0.99, weight_decay=look_up_decay)
+    optimizer.exclude_from_weight_decay(
+        [weight for name, weight in model.weights_by_name.items() if name != "values"]
+    )
+    model.compile(optimizer=optimizer, loss=_mean)
+
+    def batches() -> Iterator[tuple[dict[str, NDArray[Any]], NDArray[np.float32]]]:
+        while True:
+            batch = draw()
+            yield model_inputs(batch, plane, by_distance, bits), batch.weights
+
+    def tell(step: int, logs: object) -> None:  # noqa: ARG001 # as Keras calls it
         if progress is not None:
             progress(step + 1, num_steps)
+
+    model.fit(
+        batches(),
+        steps_per_epoch=num_steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=tell)],
+    )
     return model.tables()
 
 
