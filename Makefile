@@ -35,8 +35,7 @@ docs: install
 	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build
 
 # The one that is left out needs a GPU.
-bench: install .venv-tensorflow/installed .venv-torch/installed .venv-pyod/installed \
-		.venv-codecs/installed
+bench: install .venv-tensorflow/installed .venv-torch/installed .venv-pyod/installed
 	for script in $(filter-out benchmarks/gpu_training.py,$(wildcard benchmarks/*.py)); do \
 		$(BIN)/python $$script || exit 1; done
 
@@ -72,12 +71,6 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	.venv-pyod/bin/python -m pip install --quiet "torch==2.13.0" "pyod==3.6.7" tqdm
 	touch $@
 
-# JPEG XL, a peer of benchmarks/compression.py; no test needs it.
-.venv-codecs/installed:
-	$(PYTHON) -m venv .venv-codecs
-	.venv-codecs/bin/python -m pip install --quiet "imagecodecs==2026.3.6" "numpy==2.4.1"
-	touch $@
-
 # Writes exact pins with hashes for every platform; needs uv (pip install uv).
 PIN := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate
@@ -86,4 +79,4 @@ constraints:
 	$(PIN) --extra tensorflow --extra test pyproject.toml -o constraints-tensorflow.txt
 
 clean:
-	rm -rf $(VENV) .venv-tensorflow .venv-torch .venv-pyod .venv-codecs docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tensorflow .venv-torch .venv-pyod docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -8,13 +8,12 @@ header and index included; a bit a pixel is over 784 pixels an image. `kind` say
 holds one image, 100 of them on a sheet of 10 x 10, or all. Our archive gives any image without
 those of other blocks, of some 670 images. `with model` has in the file all that decoding needs.
 
-Beside it: what Pillow writes (PNG, JPEG, WebP, AVIF), JPEG XL by imagecodecs (`make
-.venv-codecs/installed`), zlib, bz2 and xz at their best levels, PCA with 16 numbers, rounded to
-steps that add the same error and coded by how often each came in training, and the counted contexts
-that need no network: a pixel given neighbours in 64, 16 or 8 levels, by counts on the training
-images. The last two are ideal code lengths, without file or table. So is one more: networks that
-see the image that the latents make beside a pixel's neighbours, and the latents themselves, in
-bits a pixel; it says whether latents pay in coding without loss.
+Beside it: PNG, JPEG, WebP, AVIF and JPEG XL, zlib, bz2 and xz at their best levels, PCA with 16
+numbers, rounded to steps that add the same error and coded by how often each came in training, and
+the counted contexts that need no network: a pixel given neighbours in 64, 16 or 8 levels, by counts
+on the training images. The last two are ideal code lengths, without file or table. So is one more:
+networks that see the image that the latents make beside a pixel's neighbours, and the latents
+themselves, in bits a pixel; it says whether latents pay in coding without loss.
 
 Images a second are medians of three runs in this process with all cores, on a machine that others
 may have shared. With `--rows FILE` rows are kept there too, and none is measured anew; with
@@ -32,12 +31,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from peers.programs import FOLDER, Program, peer_python
 from PIL import Image
 from results import keep_rows, kept_rows, publish, row_options
 
 from convae import ConvAutoencoder, ImageCodec, load_dataset
-from convae.accounting import Accounting
+from convae.accounting import JPEG_XL_EFFORT, Accounting
 from convae.coding.contexts import ContextNetwork, exponentials
 from convae.coding.samples import ContextSampler
 from convae.coding.tiles import Tiles
@@ -53,7 +51,7 @@ ALL, SHEET, SINGLE = "all in one", "sheet of 100", "one image"
 MAX_ERRORS = (1, 2, 4, 8, 16, 32, 64, 127)
 REFINEMENT_STEPS = 4
 QUALITIES = (1, 5, 10, 20, 30, 50, 70, 90)
-JPEG_XL_QUALITIES = (5, 20, 40, 60, 80, 100)
+JPEG_XL_QUALITIES = (5, 20, 40, 60, 80)
 PCA_STEPS = (2.0, 1.4, 1.0, 0.7, 0.5, 0.35)
 # Neighbours, by row and column, and the levels that each is told in.
 COUNTED = {
@@ -126,7 +124,7 @@ def bits_given_latents(codec: ImageCodec, train: Images, test: Images, seed: int
     """Bits a byte of a network that sees the latents' image too, of test bytes drawn at random."""
     # Not above: JAX looks for a module of this one's name while it is imported itself.
     from convae.nn.contexts import train_contexts
-    from convae.pixelcodes import BATCH_SIZE, MOST_STEPS, TRIAL_BYTES, bits_a_byte
+    from convae.pixelcodes import BATCH_SIZE, DECAY_BYTES, MOST_STEPS, TRIAL_BYTES, bits_a_byte
 
     stacks = []
     for images in (train, test):
@@ -135,7 +133,14 @@ def bits_given_latents(codec: ImageCodec, train: Images, test: Images, seed: int
         made = np.pad(codec.latents_.decoder.decode(latents), ((0, 0), (0, 2), (0, 0), (0, 0)))
         stacks.append(np.concatenate([made[:, 2:], images], axis=3))
     seen, judged = (ContextSampler(Tiles.of(stack), 1, seed) for stack in stacks)
-    tables = train_contexts(lambda: seen.draw(BATCH_SIZE), 1, 2, MOST_STEPS, seed)
+    tables = train_contexts(
+        lambda: seen.draw(BATCH_SIZE),
+        1,
+        2,
+        MOST_STEPS,
+        seed,
+        look_up_decay=DECAY_BYTES / train.size,
+    )
     network = ContextNetwork(1, 2, tables, exponentials())
     return statistics.mean(bits_a_byte(network, judged.draw(TRIAL_BYTES)) for _ in range(JUDGED))
 
@@ -176,51 +181,47 @@ def lossless_peers(test: Images) -> Iterator[Row]:
                 yield row(method, ALL, num_bytes, test)
             elif way != "one stream":
                 yield row(method, kind, num_bytes, images)
-    for rows in (picture_rows(test, [100], ["AVIF"]), jpeg_xl_rows(test, [100])):
-        yield from (found for found in rows if found["mse"] == 0)
 
 
 def lossy_peers(train: Images, test: Images) -> Iterator[Row]:
     """Formats with loss, and PCA."""
-    yield from picture_rows(test, QUALITIES, ["JPEG", "WEBP", "AVIF"])
-    yield from jpeg_xl_rows(test, JPEG_XL_QUALITIES[:-1])
+    for kind, images in files_of(test):
+        for name in ("JPEG", "WEBP", "AVIF"):
+            for quality in QUALITIES:
+                code = functools.partial(by_pillow, name, quality)
+                yield lossy_row(f"{name}, quality {quality}", kind, images, code)
+        for quality in JPEG_XL_QUALITIES:
+            code = functools.partial(as_jpeg_xl, quality)
+            yield lossy_row(f"JPEG XL, quality {quality}", kind, images, code)
     yield from pca_rows(train, test)
 
 
-def picture_rows(test: Images, qualities: Any, formats: list[str]) -> Iterator[Row]:  # noqa: ANN401
-    """What Pillow writes, image by image and on sheets."""
-    for kind, images in files_of(test):
-        for name in formats:
-            for quality in qualities:
-                num_bytes, error = 0, 0.0
-                for image in images:
-                    stream = io.BytesIO()
-                    options = {"method": 6} if name == "WEBP" else {}
-                    Image.fromarray(image).save(stream, name, quality=quality, **options)
-                    num_bytes += stream.tell()
-                    found = np.asarray(Image.open(stream).convert("L"), np.float64)
-                    error += float(np.square((found - image) / 255).sum())
-                yield row(
-                    f"{name}, quality {quality}", kind, num_bytes, images, error / images.size,
-                )  # fmt: skip
+def lossy_row(
+    method: str, kind: str, images: Images, code: Callable[[Images], tuple[int, Images]]
+) -> Row:
+    """What images take, and how far off they come back, each in a file of its own."""
+    num_bytes, error = 0, 0.0
+    for image in images:
+        size, found = code(image)
+        num_bytes += size
+        error += float(np.square((found.astype(np.float64) - image) / 255).sum())
+    return row(method, kind, num_bytes, images, error / images.size)
 
 
-def jpeg_xl_rows(test: Images, qualities: Any) -> Iterator[Row]:  # noqa: ANN401
-    """JPEG XL in its own environment, image by image and on sheets."""
-    for kind, images in files_of(test):
-        for quality, num_bytes, mse in jpeg_xl_sizes(images, qualities):
-            yield row(f"JPEG XL, quality {quality}", kind, num_bytes, images, mse)
+def by_pillow(name: str, quality: int, image: Images) -> tuple[int, Images]:
+    """Bytes of a picture file, and the picture in it."""
+    stream = io.BytesIO()
+    options = {"method": 6} if name == "WEBP" else {}
+    Image.fromarray(image).save(stream, name, quality=quality, **options)
+    return stream.tell(), np.asarray(Image.open(stream).convert("L"))
 
 
-def jpeg_xl_sizes(images: Images, qualities: Any) -> list[tuple[int, int, float]]:  # noqa: ANN401
-    """Of each quality, bytes of all images and mean squared error."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "images.npy"
-        np.save(path, images)
-        command = [peer_python("codecs"), FOLDER / "jpegxl.py", "--images", path]
-        with Program("JPEG XL", [*command, "--qualities", *qualities]) as program:
-            _, document = program.answer()
-    return [(found["quality"], found["num_bytes"], found["mse"]) for found in document["answers"]]
+def as_jpeg_xl(quality: int, image: Images) -> tuple[int, Images]:
+    """The same of JPEG XL."""
+    import imagecodecs
+
+    file = imagecodecs.jpegxl_encode(image, level=quality, effort=JPEG_XL_EFFORT)
+    return len(file), imagecodecs.jpegxl_decode(file)
 
 
 def pca_rows(train: Images, test: Images) -> Iterator[Row]:

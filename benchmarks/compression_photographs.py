@@ -9,9 +9,8 @@ is judged on the right quarters ("seen") and on two other photographs, a cat and
 ("unseen"). A bit a byte is over three bytes a pixel. Sizes are of whole files, header and index
 included, without the model, whose size, packed, is in the headline: below `break_even_tiles`
 tiles PNG is smaller if the model is counted. `kind` is as in `compression`: sheets hold as many
-tiles as fit in a square. JPEG XL needs `make .venv-codecs/installed`. With `--rows FILE` rows are
-kept there too, and none is measured anew; with `--part NAME` as well, only those of ours or of the
-peers.
+tiles as fit in a square. With `--rows FILE` rows are kept there too, and none is measured anew;
+with `--part NAME` as well, only those of ours or of the peers.
 """
 
 import statistics
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compression import ALL, OURS, PEERS, SHEET, SINGLE, jpeg_xl_sizes
+from compression import ALL, OURS, PEERS, SHEET, SINGLE
 from numpy.typing import NDArray
 from PIL import Image
 from results import keep_rows, kept_rows, publish, row_options
@@ -118,10 +117,6 @@ def peers(judged: dict[str, Images]) -> Iterator[Row]:
                     yield row(part, method, ALL, num_bytes, files)
                 elif way != "one stream":
                     yield row(part, method, kind, num_bytes, files)
-            for _, num_bytes, mse in jpeg_xl_sizes(files, [100]):
-                if mse:
-                    raise SystemExit("JPEG XL did not keep every bit.")
-                yield row(part, "JPEG XL", kind, num_bytes, files)
 
 
 def summarize(rows: list[Row]) -> dict[str, float]:

@@ -418,8 +418,8 @@ def test_pca_with_finer_steps_takes_more_and_errs_less(module, digits):
 
 
 def few_steps(monkeypatch):
-    for name, value in (("FEWEST_STEPS", 5), ("MOST_STEPS", 5), ("TRIAL_STEPS", 2)):
-        monkeypatch.setattr(f"convae.pixelcodes.{name}", value)
+    for name in ("FEWEST_STEPS", "MOST_STEPS"):
+        monkeypatch.setattr(f"convae.pixelcodes.{name}", 5)
     monkeypatch.setattr("convae.pixelcodes.TRIAL_BYTES", 500)
 
 
@@ -436,7 +436,6 @@ def test_photographs_are_cut_measured_and_summed_up(module, monkeypatch):
     np.testing.assert_array_equal(whole[0, 32:, 32:], cut[3])
     small = functools.partial(ConvAutoencoder, filters=(4,), latent_dim=3)
     monkeypatch.setattr(photographs, "ConvAutoencoder", small)
-    monkeypatch.setattr(photographs, "jpeg_xl_sizes", lambda *_: [(100, 9000, 0.0)])
     judged = {"seen": cut, "unseen": cut[:3]}
     rows = [*photographs.ours(cut, judged, 0), *photographs.peers(judged)]
     headline = photographs.summarize(rows)

@@ -1,13 +1,15 @@
 """The verbs `compress` and `decompress`, and the option --codec of `train`."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from coders import random_model, smooth_images
+from imagecodecs import avif_decode, jpegxl_decode
 from PIL import Image
 
-from convae.accounting import Accounting, break_even
+from convae.accounting import Accounting, break_even, newer_files
 from convae.coding.archive import ArchiveWriter
 from convae.images import exact_batches, read_exact, write_image
 from convae.modelfile import read_model
@@ -122,14 +124,37 @@ def test_peers_are_counted_and_those_that_cannot_keep_the_images_left_out():
     accounting.add(images[:2])
     accounting.add(images[2:])
     counted = accounting.finish()
-    assert len(counted) == 8
+    assert len(counted) == 10
     assert counted["zlib, one file an image"] > counted["zlib, one stream"]
+    assert counted["JPEG XL, one file an image"] < counted["AVIF, one file an image"]
     accounting = Accounting()
     accounting.add(images)
     accounting.add(smooth_images(3, 10, 12, 1, np.uint16))
     counted = accounting.finish()
-    assert "PNG, one file an image" in counted
-    assert "WebP, one file an image" not in counted
+    for name, keeps_16_bits in (("PNG", True), ("JPEG XL", True), ("WebP", False), ("AVIF", False)):
+        assert (f"{name}, one file an image" in counted) == keeps_16_bits
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_newer_formats_are_counted_as_they_keep_every_bit(channels, dtype):
+    image = smooth_images(1, 10, 12, channels, dtype)[0]
+    pixels = np.squeeze(image)
+    files = newer_files(image)
+    assert list(files) == ["JPEG XL", "AVIF"][: 1 + (dtype == np.uint8)]
+    for name, decode in (("JPEG XL", jpegxl_decode), ("AVIF", avif_decode)):
+        if name in files:
+            np.testing.assert_array_equal(decode(files[name]), pixels)
+
+
+def test_the_report_says_what_it_cannot_count(command, codec_path, digits, tmp_path, monkeypatch):
+    np.save(tmp_path / "digits.npy", digits[:40])
+    arguments = "compress", codec_path, tmp_path / "digits.npy", tmp_path / "x.cae", "--report"
+    assert "Not counted" not in command(*arguments).out
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    out = command(*arguments).out
+    assert 'Not counted: JPEG XL and AVIF; pip install "convae[report]"' in out
+    assert "AVIF, one" not in out
 
 
 def test_the_model_breaks_even_after_so_many_images():

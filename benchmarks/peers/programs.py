@@ -1,8 +1,7 @@
 """Start the programs of this folder and read their answers, a line of JSON each; it times nothing.
 
-`keras_script.py`, `torch_loop.py`, `pyod_autoencoder.py` and `jpegxl.py` import nothing of convae,
-and are run by the interpreters of the environments that `make` builds for them; `ours.py` is
-convae itself.
+`keras_script.py`, `torch_loop.py` and `pyod_autoencoder.py` import nothing of convae, and the
+interpreters of the environments that `make` builds for them run them; `ours.py` is convae itself.
 """
 
 import json
@@ -30,7 +29,7 @@ ON_TENSORFLOW = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def peer_python(peer: str) -> str:
-    """The interpreter that has a peer: `tensorflow`, `torch`, `pyod` or `codecs`.
+    """The interpreter that has a peer: `tensorflow`, `torch` or `pyod`.
 
     Raises:
         SystemExit: Its environment is not there.

@@ -1,6 +1,7 @@
 """What other ways of keeping the same images exactly take, so that an archive can be judged."""
 
 import bz2
+import importlib.util
 import io
 import lzma
 import math
@@ -18,6 +19,7 @@ PICTURES: dict[str, dict[str, Any]] = {
     "WebP": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6},
 }
 PER_IMAGE, ONE_STREAM = "one file an image", "one stream"
+JPEG_XL_EFFORT = 9
 
 
 class Accounting:
@@ -60,7 +62,7 @@ class Accounting:
     def finish(self) -> dict[str, int]:
         """Bytes by peer, the fewest first; nothing can be added any more.
 
-        Those that could not keep all images (WebP has no 16 bits) are left out.
+        Those that could not keep all images (WebP and AVIF have no 16 bits) are left out.
         """
         for name, stream in self._open.items():
             self._num_bytes[f"{name}, {ONE_STREAM}"] += len(stream.flush())
@@ -80,10 +82,13 @@ def picture_sizes(image: NDArray[Any]) -> dict[str, int]:
         image: uint8 or uint16 `(height, width, channels)`.
     """
     channels = image.shape[2]
-    if channels == 2 or (image.dtype == np.uint16 and channels > 1):
+    if channels == 2:
         return {}
+    files = newer_files(image) if newer_formats() else {}
+    sizes = {name: len(file) for name, file in files.items()}
+    if image.dtype == np.uint16 and channels > 1:
+        return sizes
     picture = Image.fromarray(image[..., 0] if channels == 1 else image)
-    sizes = {}
     for name, options in PICTURES.items():
         if image.dtype == np.uint16 and name != "PNG":
             continue
@@ -91,6 +96,26 @@ def picture_sizes(image: NDArray[Any]) -> dict[str, int]:
         picture.save(stream, **options)
         sizes[name] = stream.tell()
     return sizes
+
+
+def newer_formats() -> bool:
+    """Whether JPEG XL and AVIF can be written, which needs the extra `report`."""
+    return importlib.util.find_spec("imagecodecs") is not None
+
+
+def newer_files(image: NDArray[Any]) -> dict[str, bytes]:
+    """One image as JPEG XL and, of 8 bits, as AVIF.
+
+    Args:
+        image: uint8 or uint16 `(height, width, channels)`, of 1, 3 or 4 channels.
+    """
+    import imagecodecs
+
+    pixels = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
+    files = {"JPEG XL": imagecodecs.jpegxl_encode(pixels, lossless=True, effort=JPEG_XL_EFFORT)}
+    if image.dtype == np.uint8:
+        files["AVIF"] = imagecodecs.avif_encode(pixels, level=100)
+    return {name: bytes(file) for name, file in files.items()}
 
 
 def break_even(model_bytes: int, ours: float, peer: float) -> int | None:

@@ -58,7 +58,12 @@ from convae.files import printable
     is_flag=True,
     help="Add to the archive OUTPUT, which the same MODEL began, --tiny or not as now.",
 )
-@click.option("--report", is_flag=True, help="Say what PNG, WebP, zlib, bz2 and xz would take.")
+@click.option(
+    "--report",
+    is_flag=True,
+    help="Say what PNG, WebP, zlib, bz2 and xz would take; JPEG XL and AVIF too, with the extra "
+    "'report'.",
+)
 @click.option("--strict", is_flag=True, help="Refuse the first picture that cannot be read.")
 @json_option
 def compress(
@@ -81,7 +86,7 @@ def compress(
     own data beside the pixels is not kept. Where IMAGES has a test part, as mnist has, that is what
     is packed.
     """
-    from convae.accounting import Accounting
+    from convae.accounting import Accounting, newer_formats
     from convae.codec import ImageCodec
     from convae.metrics import psnr_db
 
@@ -136,6 +141,8 @@ def compress(
         peers = accounting.finish()
         figures["peers"] = peers
         lines += _judge(result, peers, with_model)
+        if not newer_formats():
+            lines.append('Not counted: JPEG XL and AVIF; pip install "convae[report]"')
     if as_json:
         echo_json({**figures, "files": {"archive": str(output)}})
         return
