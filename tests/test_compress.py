@@ -32,7 +32,7 @@ def test_a_folder_comes_back_with_names_and_sizes(command, codec_path, pictures,
     out, again = tmp_path / "x.cae", tmp_path / "again"
     done = command("compress", codec_path, pictures, out, "--json")
     assert done.code == 0
-    assert "left out: broken.png: A picture must be" in done.err
+    assert "1 could not be used and were skipped:\n  broken.png: A picture must be" in done.err
     report = json.loads(done.out)
     assert report["num_images"] == 8
     assert report["num_bytes"] == out.stat().st_size

@@ -185,11 +185,19 @@ def report_dataset(dataset: "Dataset") -> None:
     lines = [f"{dataset.source}: {counts} of {height} x {width} x {channels}"]
     if dataset.num_resized:
         lines.append(f"{dataset.num_resized:,} of another size were changed to this one")
-    if dataset.skipped:
-        lines.append(f"{len(dataset.skipped):,} could not be used and were skipped:")
-        lines.extend(f"  {path}: {reason}" for path, reason in dataset.skipped[:SHOWN_SKIPPED])
-    if len(dataset.skipped) > SHOWN_SKIPPED:
-        lines.append(f"  and {len(dataset.skipped) - SHOWN_SKIPPED:,} more")
+    for line in lines:
+        click.echo(printable(line), err=True)
+    report_skipped(dataset.skipped)
+
+
+def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """What could not be used, and why, on standard error."""
+    if not skipped:
+        return
+    lines = [f"{len(skipped):,} could not be used and were skipped:"]
+    lines += [f"  {name}: {reason}" for name, reason in skipped[:SHOWN_SKIPPED]]
+    if len(skipped) > SHOWN_SKIPPED:
+        lines.append(f"  and {len(skipped) - SHOWN_SKIPPED:,} more")
     for line in lines:
         click.echo(printable(line), err=True)
 

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from convae.console import (
-    SHOWN_SKIPPED,
     echo_json,
     examples,
     json_option,
@@ -15,6 +14,7 @@ from convae.console import (
     load,
     model_and_images,
     refine_option,
+    report_skipped,
 )
 from convae.errors import ParameterError
 from convae.files import printable
@@ -120,7 +120,7 @@ def compress(
         append=append,
         model_name=model.name,
     )
-    _tell_skipped(skipped)
+    report_skipped(skipped)
     figures: dict[str, Any] = {
         "num_images": result.num_images,
         "num_bytes": result.num_bytes,
@@ -204,13 +204,6 @@ def _batches(
     size, channels = (shape[:2], shape[2]) if shape is not None else (None, None)
     given, paths = judged_part(load(images, size, channels, "pad", strict, None))
     yield given, paths or ()
-
-
-def _tell_skipped(skipped: list[tuple[str, str]]) -> None:
-    for name, reason in skipped[:SHOWN_SKIPPED]:
-        click.echo(printable(f"left out: {name}: {reason}"), err=True)
-    if len(skipped) > SHOWN_SKIPPED:
-        click.echo(f"and {len(skipped) - SHOWN_SKIPPED:,} more left out", err=True)
 
 
 def _judge(result: Any, peers: dict[str, int], with_model: bool) -> list[str]:  # noqa: ANN401
