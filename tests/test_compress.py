@@ -1,6 +1,7 @@
 """The verbs `compress` and `decompress`, and the option --codec of `train`."""
 
 import json
+import lzma
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ from coders import random_model, smooth_images
 from imagecodecs import avif_decode, jpegxl_decode
 from PIL import Image
 
-from convae.accounting import Accounting, break_even, newer_files
+from convae.accounting import Accounting, break_even, newer_files, xz_filters
 from convae.coding.archive import ArchiveWriter
 from convae.images import exact_batches, read_exact, write_image
 from convae.modelfile import read_model
@@ -120,6 +121,10 @@ def test_the_report_says_what_others_take_and_when_the_model_pays(
 
 def test_peers_are_counted_and_those_that_cannot_keep_the_images_left_out():
     images = smooth_images(3, 10, 12, 1)
+    for data in (b"", bytes(9), images.tobytes(), np.random.default_rng(0).bytes(9000)):
+        small = lzma.compress(data, filters=xz_filters(len(data)))
+        assert lzma.decompress(small) == data
+        assert len(small) == len(lzma.compress(data, preset=9))
     accounting = Accounting()
     accounting.add(images[:2])
     accounting.add(images[2:])

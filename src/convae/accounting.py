@@ -49,7 +49,7 @@ class Accounting:
             sizes = {
                 "zlib": len(zlib.compress(data, 9)),
                 "bz2": len(bz2.compress(data, 9)),
-                "xz": len(lzma.compress(data, preset=9)),
+                "xz": len(lzma.compress(data, filters=xz_filters(len(data)))),
                 **picture_sizes(image),
             }
             for name, size in sizes.items():
@@ -73,6 +73,12 @@ class Accounting:
             if self._kept[name] == self._num_images
         }
         return dict(sorted(whole.items(), key=lambda item: item[1]))
+
+
+def xz_filters(num_bytes: int) -> list[dict[str, int]]:
+    """The best level of xz, with no more memory than such data can use: 64 MiB are slow."""
+    dict_size = min(max(num_bytes, 4096), 1 << 26)
+    return [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": dict_size}]
 
 
 def picture_sizes(image: NDArray[Any]) -> dict[str, int]:
