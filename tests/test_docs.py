@@ -180,7 +180,7 @@ def test_the_pages_are_not_built_without_a_measured_figure(result, tmp_path):
         (
             "compression_photographs",
             "seen_best_peer_single",
-            "best of PNG, WebP, JPEG XL, zlib, bz2 and xz, a file each: {:.2f}",
+            "best of PNG, WebP, AVIF, JPEG XL, zlib, bz2 and xz, a file each: {:.2f}",
         ),
         ("compression_photographs", "unseen_bits_a_byte", "{:.2f}"),
         (
