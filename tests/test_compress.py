@@ -141,6 +141,25 @@ def test_peers_are_counted_and_those_that_cannot_keep_the_images_left_out():
         assert (f"{name}, one file an image" in counted) == keeps_16_bits
 
 
+def test_formats_that_cannot_hold_so_long_a_picture_are_left_out():
+    line = np.zeros((1, 1, 70_000, 1), np.uint8)
+    for length, missing in ((16_383, set()), (16_384, {"WebP"}), (70_000, {"WebP", "AVIF"})):
+        accounting = Accounting()
+        accounting.add(line[:, :, :length])
+        counted = {name.partition(",")[0] for name in accounting.finish()}
+        assert {"PNG", "WebP", "JPEG XL", "AVIF"} - counted == missing
+
+
+def test_large_pictures_are_not_written_in_the_slowest_way(monkeypatch):
+    image = smooth_images(1, 60, 70, 3)[0]
+    slow = newer_files(image)
+    monkeypatch.setattr("convae.accounting.MOST_PIXELS_SLOWLY", 60 * 70 - 1)
+    quick = newer_files(image)
+    for name, decode in (("JPEG XL", jpegxl_decode), ("AVIF", avif_decode)):
+        np.testing.assert_array_equal(decode(quick[name]), image)
+        assert len(slow[name]) < len(quick[name])
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_newer_formats_are_counted_as_they_keep_every_bit(channels, dtype):

@@ -19,7 +19,12 @@ PICTURES: dict[str, dict[str, Any]] = {
     "WebP": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6},
 }
 PER_IMAGE, ONE_STREAM = "one file an image", "one stream"
-JPEG_XL_EFFORT = 9
+# The longest side that a format can hold.
+LONGEST = {"WebP": 16_383, "AVIF": 65_536}
+# The slowest ways, which would take minutes for a few per cent of a large picture.
+JPEG_XL_EFFORT, AVIF_SPEED = 9, 0
+MOST_PIXELS_SLOWLY = 1 << 18
+QUICKER_JPEG_XL_EFFORT, QUICKER_AVIF_SPEED = 7, 8
 
 
 class Accounting:
@@ -96,12 +101,15 @@ def picture_sizes(image: NDArray[Any]) -> dict[str, int]:
         return sizes
     picture = Image.fromarray(image[..., 0] if channels == 1 else image)
     for name, options in PICTURES.items():
-        if image.dtype == np.uint16 and name != "PNG":
-            continue
-        stream = io.BytesIO()
-        picture.save(stream, **options)
-        sizes[name] = stream.tell()
+        if name == "PNG" or (image.dtype == np.uint8 and _fits(image, name)):
+            stream = io.BytesIO()
+            picture.save(stream, **options)
+            sizes[name] = stream.tell()
     return sizes
+
+
+def _fits(image: NDArray[Any], name: str) -> bool:
+    return bool(max(image.shape[:2]) <= LONGEST[name])
 
 
 def newer_formats() -> bool:
@@ -118,14 +126,18 @@ def newer_files(image: NDArray[Any]) -> dict[str, bytes]:
     import imagecodecs
 
     pixels = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
-    files = {"JPEG XL": imagecodecs.jpegxl_encode(pixels, lossless=True, effort=JPEG_XL_EFFORT)}
-    if image.dtype == np.uint8 and pixels.ndim == 2:
-        # Luma alone is kept exactly so, and in fewer bytes than as three equal channels.
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "AVIF", quality=100)
-        files["AVIF"] = stream.getvalue()
-    elif image.dtype == np.uint8:
-        files["AVIF"] = imagecodecs.avif_encode(pixels, level=100)
+    quickly = image.shape[0] * image.shape[1] > MOST_PIXELS_SLOWLY
+    effort = QUICKER_JPEG_XL_EFFORT if quickly else JPEG_XL_EFFORT
+    speed = QUICKER_AVIF_SPEED if quickly else AVIF_SPEED
+    files = {"JPEG XL": imagecodecs.jpegxl_encode(pixels, lossless=True, effort=effort)}
+    if image.dtype == np.uint8 and _fits(image, "AVIF"):
+        if pixels.ndim == 2:
+            # Luma alone is kept exactly so, and in fewer bytes than as three equal channels.
+            stream = io.BytesIO()
+            Image.fromarray(pixels).save(stream, "AVIF", quality=100, speed=speed)
+            files["AVIF"] = stream.getvalue()
+        else:
+            files["AVIF"] = imagecodecs.avif_encode(pixels, level=100, speed=speed)
     return {name: bytes(file) for name, file in files.items()}
 
 
