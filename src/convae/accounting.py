@@ -21,8 +21,8 @@ PICTURES: dict[str, dict[str, Any]] = {
 PER_IMAGE, ONE_STREAM = "one file an image", "one stream"
 # The longest side that a format can hold.
 LONGEST = {"WebP": 16_383, "AVIF": 65_536}
-# The slowest ways, which would take minutes for a few per cent of a large picture.
-JPEG_XL_EFFORT, AVIF_SPEED = 9, 0
+# Slow ways; of a large picture they would take minutes for a few per cent.
+JPEG_XL_EFFORT, AVIF_SPEED = 9, 6
 MOST_PIXELS_SLOWLY = 1 << 18
 QUICKER_JPEG_XL_EFFORT, QUICKER_AVIF_SPEED = 7, 8
 
