@@ -35,7 +35,7 @@ from PIL import Image
 from results import keep_rows, kept_rows, publish, row_options
 
 from convae import ConvAutoencoder, ImageCodec, load_dataset
-from convae.accounting import JPEG_XL_EFFORT, Accounting
+from convae.accounting import JPEG_XL_EFFORT, PER_IMAGE, Accounting
 from convae.coding.contexts import ContextNetwork, exponentials
 from convae.coding.samples import ContextSampler
 from convae.coding.tiles import Tiles
@@ -124,7 +124,13 @@ def bits_given_latents(codec: ImageCodec, train: Images, test: Images, seed: int
     """Bits a byte of a network that sees the latents' image too, of test bytes drawn at random."""
     # Not above: JAX looks for a module of this one's name while it is imported itself.
     from convae.nn.contexts import train_contexts
-    from convae.pixelcodes import BATCH_SIZE, DECAY_BYTES, MOST_STEPS, TRIAL_BYTES, bits_a_byte
+    from convae.pixelcodes import (
+        BATCH_SIZE,
+        MOST_STEPS,
+        TRIAL_BYTES,
+        bits_a_byte,
+        look_up_decay,
+    )
 
     stacks = []
     for images in (train, test):
@@ -139,7 +145,7 @@ def bits_given_latents(codec: ImageCodec, train: Images, test: Images, seed: int
         2,
         MOST_STEPS,
         seed,
-        look_up_decay=DECAY_BYTES / train.size,
+        look_up_decay=look_up_decay(train.size),
     )
     network = ContextNetwork(1, 2, tables, exponentials())
     return statistics.mean(bits_a_byte(network, judged.draw(TRIAL_BYTES)) for _ in range(JUDGED))
@@ -173,14 +179,20 @@ def files_of(test: Images) -> tuple[tuple[str, Images], ...]:
 def lossless_peers(test: Images) -> Iterator[Row]:
     """Formats and general compressors that keep every bit."""
     for kind, images in files_of(test):
-        accounting = Accounting()
-        accounting.add(images[..., np.newaxis])
-        for name, num_bytes in accounting.finish().items():
-            method, _, way = name.partition(", ")
-            if way == "one stream" and kind == SINGLE:
-                yield row(method, ALL, num_bytes, test)
-            elif way != "one stream":
-                yield row(method, kind, num_bytes, images)
+        for method, found, num_bytes in kept_exactly(kind, images[..., np.newaxis]):
+            yield row(method, found, num_bytes, images)
+
+
+def kept_exactly(kind: str, images: Images) -> Iterator[tuple[str, str, int]]:
+    """What keeps images without loss: its name, whether in one stream or as given, and bytes."""
+    accounting = Accounting()
+    accounting.add(images)
+    for name, num_bytes in accounting.finish().items():
+        method, _, way = name.partition(", ")
+        if way == PER_IMAGE:
+            yield method, kind, num_bytes
+        elif kind == SINGLE:
+            yield method, ALL, num_bytes
 
 
 def lossy_peers(train: Images, test: Images) -> Iterator[Row]:

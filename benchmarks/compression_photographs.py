@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compression import ALL, OURS, PEERS, SHEET, SINGLE
+from compression import ALL, OURS, PEERS, SHEET, SINGLE, kept_exactly
 from numpy.typing import NDArray
 from PIL import Image
 from results import keep_rows, kept_rows, publish, row_options
@@ -28,7 +28,6 @@ from skimage import data as skimage_data
 from sklearn.datasets import load_sample_image
 
 from convae import ConvAutoencoder, ImageCodec
-from convae.accounting import Accounting
 
 Images = NDArray[np.uint8]
 Row = dict[str, Any]
@@ -109,14 +108,8 @@ def peers(judged: dict[str, Images]) -> Iterator[Row]:
     """What keeps every bit too."""
     for part, images in judged.items():
         for kind, files in ((SINGLE, images), (SHEET, square(images))):
-            accounting = Accounting()
-            accounting.add(files)
-            for name, num_bytes in accounting.finish().items():
-                method, _, way = name.partition(", ")
-                if way == "one stream" and kind == SINGLE:
-                    yield row(part, method, ALL, num_bytes, files)
-                elif way != "one stream":
-                    yield row(part, method, kind, num_bytes, files)
+            for method, found, num_bytes in kept_exactly(kind, files):
+                yield row(part, method, found, num_bytes, files)
 
 
 def summarize(rows: list[Row]) -> dict[str, float]:

@@ -46,6 +46,12 @@ def likely_images(model, count, height, width, seed=0):
     return values.view(dtype.newbyteorder(">")).astype(dtype)
 
 
+def learn_in_steps(monkeypatch, num_steps):
+    """Let every network of pixels learn in so many steps."""
+    for name in ("FEWEST_STEPS", "MOST_STEPS"):
+        monkeypatch.setattr(f"convae.pixelcodes.{name}", num_steps)
+
+
 def smooth_images(count, height, width, channels, dtype=np.uint8, seed=0):
     """Images whose bytes change little from one pixel to the next, with black and white in them."""
     random = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coders import learn_in_steps
 from PIL import Image
 
 from convae import AnomalyDetector, ConvAutoencoder, ImageCodec
@@ -80,8 +81,7 @@ def detector_path(detector, tmp_path_factory):
 def codec(fitted, digits):
     """A codec that learned from the digits in 150 steps; tests must not change it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convae.pixelcodes.FEWEST_STEPS", 150)
-        patch.setattr("convae.pixelcodes.MOST_STEPS", 150)
+        learn_in_steps(patch, 150)
         return ImageCodec(fitted).fit(digits)
 
 

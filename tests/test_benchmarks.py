@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coders import random_model, smooth_images
+from coders import learn_in_steps, random_model, smooth_images
 
 from convae import ConvAutoencoder
 from convae.coding.archive import ArchiveWriter
@@ -418,8 +418,7 @@ def test_pca_with_finer_steps_takes_more_and_errs_less(module, digits):
 
 
 def few_steps(monkeypatch):
-    for name in ("FEWEST_STEPS", "MOST_STEPS"):
-        monkeypatch.setattr(f"convae.pixelcodes.{name}", 5)
+    learn_in_steps(monkeypatch, 5)
     monkeypatch.setattr("convae.pixelcodes.TRIAL_BYTES", 500)
 
 

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from coders import random_model, smooth_images
+from coders import learn_in_steps, random_model, smooth_images
 from sklearn.exceptions import NotFittedError
 
 import convae.codec
@@ -214,8 +214,7 @@ def test_an_archive_can_be_continued(codec, digits, tmp_path, full_disk, tiny):
 
 
 def test_colours_and_16_bits_are_learned(monkeypatch, tmp_path):
-    monkeypatch.setattr("convae.pixelcodes.FEWEST_STEPS", 150)
-    monkeypatch.setattr("convae.pixelcodes.MOST_STEPS", 150)
+    learn_in_steps(monkeypatch, 150)
     tiny = ConvAutoencoder(filters=(2,), latent_dim=2, epochs=1)
     colour = smooth_images(12, 12, 12, 3)
     deep = smooth_images(12, 12, 12, 1, np.uint16)
@@ -230,8 +229,7 @@ def test_colours_and_16_bits_are_learned(monkeypatch, tmp_path):
 
 
 def test_each_plane_is_coded_as_is_shorter_on_images_held_out(monkeypatch):
-    for name in ("FEWEST_STEPS", "MOST_STEPS"):
-        monkeypatch.setattr(f"convae.pixelcodes.{name}", 120)
+    learn_in_steps(monkeypatch, 120)
     random = np.random.default_rng(0)
     # Slopes of any brightness, beside a plane of few values in any order.
     slopes = random.integers(0, 60, (60, 1, 1)) + np.arange(12) * random.integers(
@@ -250,8 +248,7 @@ def test_each_plane_is_coded_as_is_shorter_on_images_held_out(monkeypatch):
 
 
 def test_smooth_values_of_16_bits_are_coded_by_distance(monkeypatch):
-    for name in ("FEWEST_STEPS", "MOST_STEPS"):
-        monkeypatch.setattr(f"convae.pixelcodes.{name}", 200)
+    learn_in_steps(monkeypatch, 200)
     random = np.random.default_rng(0)
     start, steps = random.integers(0, 9000, (60, 1, 1)), random.integers(0, 90, (60, 12, 12))
     images = (start + steps.cumsum(axis=1).cumsum(axis=2)).astype(np.uint16)[..., np.newaxis]
@@ -261,8 +258,7 @@ def test_smooth_values_of_16_bits_are_coded_by_distance(monkeypatch):
 
 
 def test_pixels_are_learned_from_the_pictures_that_are_given(monkeypatch, tmp_path):
-    for name in ("FEWEST_STEPS", "MOST_STEPS"):
-        monkeypatch.setattr(f"convae.pixelcodes.{name}", 60)
+    learn_in_steps(monkeypatch, 60)
     large = smooth_images(3, 50, 40, 3)
     small = large[:, ::4, ::4].mean(axis=3).astype(np.uint8)
     tiny = ConvAutoencoder(filters=(2,), latent_dim=2, epochs=1)
@@ -276,7 +272,7 @@ def test_pixels_are_learned_from_the_pictures_that_are_given(monkeypatch, tmp_pa
 
 
 def test_one_image_alone_is_learned_from(monkeypatch):
-    monkeypatch.setattr("convae.pixelcodes.FEWEST_STEPS", 2)
+    learn_in_steps(monkeypatch, 2)
     model, trials = fit_contexts(Tiles.of(smooth_images(1, 12, 12, 1)), 8, 0)
     assert len(trials) == len(model.networks) == 1
 
@@ -350,8 +346,8 @@ def test_what_is_trained_costs_what_the_integers_code(digits, by_distance):
 
 
 def test_few_images_are_not_learned_by_heart(digits, monkeypatch):
-    for name, value in (("FEWEST_STEPS", 500), ("MOST_STEPS", 500), ("TRIAL_STEPS", 20)):
-        monkeypatch.setattr(f"convae.pixelcodes.{name}", value)
+    learn_in_steps(monkeypatch, 500)
+    monkeypatch.setattr("convae.pixelcodes.TRIAL_STEPS", 20)
     others = ContextSampler(Tiles.of(digits[30:]), 0, 1).draw(20_000)
 
     def bits() -> float:

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from coders import random_model, smooth_images
+from coders import learn_in_steps, random_model, smooth_images
 from imagecodecs import avif_decode, jpegxl_decode
 from PIL import Image
 
@@ -163,9 +163,8 @@ def test_large_pictures_are_not_written_in_the_slowest_way(monkeypatch):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_newer_formats_are_counted_as_they_keep_every_bit(channels, dtype):
-    image = smooth_images(1, 10, 12, channels, dtype)[0]
-    pixels = np.squeeze(image)
-    files = newer_files(image)
+    pixels = np.squeeze(smooth_images(1, 10, 12, channels, dtype))
+    files = newer_files(pixels)
     assert list(files) == ["JPEG XL", "AVIF"][: 1 + (dtype == np.uint8)]
     np.testing.assert_array_equal(jpegxl_decode(files["JPEG XL"]), pixels)
     if "AVIF" in files:
@@ -255,8 +254,7 @@ def test_misuse_of_the_verbs_is_refused(command, codec_path, model_path, picture
 
 
 def test_training_with_a_codec_keeps_it_in_the_file(command, pictures, monkeypatch, tmp_path):
-    monkeypatch.setattr("convae.pixelcodes.FEWEST_STEPS", 3)
-    monkeypatch.setattr("convae.pixelcodes.MOST_STEPS", 3)
+    learn_in_steps(monkeypatch, 3)
     done = command(
         "train", pictures, "--codec", "--anomalies", "--size", "12", "--channels", "1",
         "--filters", "4", "--latent-dim", "3", "--epochs", "1", "--out", tmp_path / "out",

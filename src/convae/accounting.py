@@ -36,6 +36,7 @@ class Accounting:
     def __init__(self) -> None:
         self._num_bytes: Counter[str] = Counter()
         self._num_images = 0
+        self._newer = newer_formats()
         self._kept: Counter[str] = Counter()
         self._open: dict[str, Any] = {
             "zlib": zlib.compressobj(9),
@@ -55,7 +56,7 @@ class Accounting:
                 "zlib": len(zlib.compress(data, 9)),
                 "bz2": len(bz2.compress(data, 9)),
                 "xz": len(lzma.compress(data, filters=xz_filters(len(data)))),
-                **picture_sizes(image),
+                **(picture_sizes(image, self._newer) if image.shape[2] != 2 else {}),
             }
             for name, size in sizes.items():
                 self._num_bytes[f"{name}, {PER_IMAGE}"] += size
@@ -86,30 +87,30 @@ def xz_filters(num_bytes: int) -> list[dict[str, int]]:
     return [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": dict_size}]
 
 
-def picture_sizes(image: NDArray[Any]) -> dict[str, int]:
+def picture_sizes(image: NDArray[Any], newer: bool) -> dict[str, int]:
     """Bytes of one image as a picture file, by format; those that cannot hold it are left out.
 
     Args:
-        image: uint8 or uint16 `(height, width, channels)`.
+        image: uint8 or uint16 `(height, width, channels)`, of 1, 3 or 4 channels.
+        newer: Whether JPEG XL and AVIF are counted.
     """
-    channels = image.shape[2]
-    if channels == 2:
-        return {}
-    files = newer_files(image) if newer_formats() else {}
+    pixels = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
+    files = newer_files(pixels) if newer else {}
     sizes = {name: len(file) for name, file in files.items()}
-    if image.dtype == np.uint16 and channels > 1:
+    if pixels.dtype == np.uint16 and pixels.ndim == 3:
         return sizes
-    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+    picture = Image.fromarray(pixels)
     for name, options in PICTURES.items():
-        if name == "PNG" or (image.dtype == np.uint8 and _fits(image, name)):
+        if name == "PNG" or (pixels.dtype == np.uint8 and _fits(pixels, name)):
             stream = io.BytesIO()
             picture.save(stream, **options)
             sizes[name] = stream.tell()
     return sizes
 
 
-def _fits(image: NDArray[Any], name: str) -> bool:
-    return bool(max(image.shape[:2]) <= LONGEST[name])
+def _fits(pixels: NDArray[Any], name: str) -> bool:
+    longest: int = max(pixels.shape[:2])
+    return longest <= LONGEST[name]
 
 
 def newer_formats() -> bool:
@@ -117,20 +118,19 @@ def newer_formats() -> bool:
     return importlib.util.find_spec("imagecodecs") is not None
 
 
-def newer_files(image: NDArray[Any]) -> dict[str, bytes]:
+def newer_files(pixels: NDArray[Any]) -> dict[str, bytes]:
     """One image as JPEG XL and, of 8 bits, as AVIF.
 
     Args:
-        image: uint8 or uint16 `(height, width, channels)`, of 1, 3 or 4 channels.
+        pixels: uint8 or uint16, in C order, `(height, width)`, or with 3 or 4 channels at the end.
     """
     import imagecodecs
 
-    pixels = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
-    quickly = image.shape[0] * image.shape[1] > MOST_PIXELS_SLOWLY
+    quickly = pixels.shape[0] * pixels.shape[1] > MOST_PIXELS_SLOWLY
     effort = QUICKER_JPEG_XL_EFFORT if quickly else JPEG_XL_EFFORT
     speed = QUICKER_AVIF_SPEED if quickly else AVIF_SPEED
     files = {"JPEG XL": imagecodecs.jpegxl_encode(pixels, lossless=True, effort=effort)}
-    if image.dtype == np.uint8 and _fits(image, "AVIF"):
+    if pixels.dtype == np.uint8 and _fits(pixels, "AVIF"):
         if pixels.ndim == 2:
             # Luma alone is kept exactly so, and in fewer bytes than as three equal channels.
             stream = io.BytesIO()

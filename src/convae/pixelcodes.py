@@ -79,10 +79,9 @@ def fit_contexts(
         distance, in short trainings.
     """
     num_planes = tiles.num_planes
-    num_bytes = np.count_nonzero(tiles.inside)
+    num_bytes = int(np.count_nonzero(tiles.inside))
     num_steps = int(np.clip(PASSES * num_bytes / BATCH_SIZE, FEWEST_STEPS, MOST_STEPS))
     trial_steps = min(TRIAL_STEPS, num_steps)
-    decay = min(DECAY_BYTES / num_bytes, LARGEST_DECAY)
     done, total = 0, num_planes * (num_steps + 2 * trial_steps)
 
     def train(seen: Tiles, plane: int, steps: int, by_distance: bool) -> Any:  # noqa: ANN401
@@ -102,7 +101,7 @@ def fit_contexts(
             seed,
             by_distance=by_distance,
             bits=bits,
-            look_up_decay=decay,
+            look_up_decay=look_up_decay(num_bytes),
             progress=tell,
         )
 
@@ -123,6 +122,11 @@ def fit_contexts(
         tables.append((train(tiles, plane, num_steps, shorter), shorter))
     chosen = [plane for plane, (_, by_distance) in enumerate(tables) if by_distance]
     return ContextModel.of([table for table, _ in tables], exponentials(), bits, chosen), trials
+
+
+def look_up_decay(num_bytes: int) -> float:
+    """How fast look-up tables decay where there are so many bytes of a plane to learn from."""
+    return min(DECAY_BYTES / num_bytes, LARGEST_DECAY)
 
 
 def bits_a_byte(network: ContextNetwork, contexts: Contexts) -> float:
