@@ -9,7 +9,7 @@ settings for every digit, chosen on held-out training images of one class. The s
 what it must keep to judge an image; its time is that of judging one among all test images, on a
 machine that other rows may have shared.
 
-Neighbours of pixels or of edges, and PCA, are without a network and not tuned to a digit either.
+Neighbors of pixels or of edges, and PCA, are without a network and not tuned to a digit either.
 PyOD's AutoEncoder runs in an environment of its own (`make .venv-pyod/installed`). The detector's
 own score is said in `note`. The two other networks are trained once for each digit. Where 54,000
 images are normal, each network takes minutes a digit: so of the task `left out`, there is one seed,
@@ -37,9 +37,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from convae import AnomalyDetector, ConvAutoencoder, load_dataset
-from convae.anomaly.edges import edge_features
-from convae.components import component_errors, fit_components
+from convae.baselines.components import component_errors, fit_components
 from convae.images import to_float
+from convae.jobs.anomaly.edges import edge_features
 
 Floats = NDArray[np.float32]
 Images = NDArray[np.uint8]
@@ -81,7 +81,7 @@ def blurred(images: Images) -> Floats:
     return rows
 
 
-def neighbours(features: Callable[[Images], Floats], count: int) -> Method:
+def neighbors(features: Callable[[Images], Floats], count: int) -> Method:
     """Mean squared distance to the nearest normal images."""
 
     def fit(normal: Images, seed: int) -> tuple[Judge, int, str]:  # noqa: ARG001 # a Method's
@@ -99,9 +99,9 @@ def neighbours(features: Callable[[Images], Floats], count: int) -> Method:
     return fit
 
 
-def cosine_neighbours(features: Callable[[Images], Floats]) -> Method:
+def cosine_neighbors(features: Callable[[Images], Floats]) -> Method:
     """Half of it is the mean cosine distance to the 3 nearest normal images."""
-    return neighbours(lambda images: normalize(features(images)), 3)
+    return neighbors(lambda images: normalize(features(images)), 3)
 
 
 def pca_error(normal: Images, seed: int) -> tuple[Judge, int, str]:
@@ -156,10 +156,10 @@ METHODS: dict[str, tuple[bool, bool, Method]] = {
     OURS: (True, True, ours),
     REFERENCE: (True, True, reference_error),
     PYOD_NAME: (True, True, pyod_error),
-    "edges, 3 neighbours": (False, False, neighbours(edge_features, 3)),
-    "blurred pixels, cosine of 3 neighbours": (False, False, cosine_neighbours(blurred)),
-    "pixels, cosine of 3 neighbours": (False, False, cosine_neighbours(flat)),
-    "pixels, nearest neighbour": (False, False, neighbours(flat, 1)),
+    "edges, 3 neighbors": (False, False, neighbors(edge_features, 3)),
+    "blurred pixels, cosine of 3 neighbors": (False, False, cosine_neighbors(blurred)),
+    "pixels, cosine of 3 neighbors": (False, False, cosine_neighbors(flat)),
+    "pixels, nearest neighbor": (False, False, neighbors(flat, 1)),
     "error of PCA-16": (False, False, pca_error),
     "Isolation Forest": (False, True, isolation_forest),
 }

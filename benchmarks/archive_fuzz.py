@@ -3,7 +3,7 @@
     python benchmarks/archive_fuzz.py            # 100,000 changed archives; minutes on 2 cores
     python benchmarks/archive_fuzz.py --quick    # 1,000; writes no result
 
-Small archives of every sort (by contexts in grey, colour and 16 bits, stored, by latents, with and
+Small archives of every sort (by contexts in gray, color and 16 bits, stored, by latents, with and
 without the model inside) are changed at random: bits, bytes, numbers at their limits, pieces cut
 out, doubled, swapped or cut off. Half of them are given correct checksums again, record by record,
 as an attacker would. Each is opened, and all of its images are decoded. Whatever else happens than
@@ -47,11 +47,11 @@ Archive = tuple[bytes, Model, NDArray[Any]]
 def make_archives(folder: Path) -> list[Archive]:
     """Archives of the middles of a few digits, the model of each, and what they decode to."""
     digits = np.ascontiguousarray(load_dataset("digits").train[:24, 10:18, 10:18])
-    colour = np.concatenate([digits, digits[::-1], 255 - digits], axis=3)
+    color = np.concatenate([digits, digits[::-1], 255 - digits], axis=3)
     deep = (digits.astype(np.uint16) << 8) + 3 * digits[::-1]
     tiny = ConvAutoencoder(filters=(2,), latent_dim=2, epochs=1)
     archives = []
-    for images, given in ((digits, digits), (colour, colour), (deep, deep / np.float32(65_535))):
+    for images, given in ((digits, digits), (color, color), (deep, deep / np.float32(65_535))):
         codec = ImageCodec(tiny).fit(given)
         for options in ({}, {"max_error": 5}, {"with_model": True}, {"tiny": True}):
             if "tiny" in options and images is not digits:

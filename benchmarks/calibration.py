@@ -9,7 +9,7 @@ A detector that learned from the digit's training images alone is asked to flag 
 false alarms; `realised_at_...` are the shares of normal images that it flags. The guarantee is for
 images drawn as those it is calibrated on, so these are training images that it was never given: a
 tenth of the digit's. MNIST's test images come from other writers; what it flags of those normal
-ones is `realised_on_test_at_...`.
+ones is `realized_on_test_at_...`.
 
 Then so many training images of other digits are put among the normal ones that they make up a
 twentieth or a tenth, and the detector is told that up to a tenth may be anomalies
@@ -85,14 +85,14 @@ def summarize(rows: list[Row]) -> dict[str, float]:
     """The headline: shares over all digits and seeds, and means of what dirt does."""
     clean = [row for row in rows if not row["dirt"]]
 
-    def realised(name: str, rate: float) -> float:
+    def realized(name: str, rate: float) -> float:
         flagged = sum(row[f"{name}_flagged_at_{rate:g}"] for row in clean)
         return float(flagged / sum(row[f"{name}_images"] for row in clean))
 
     found: dict[str, float] = {}
-    for prefix, name in (("realised", "kept"), ("realised_on_test", "test")):
+    for prefix, name in (("realized", "kept"), ("realized_on_test", "test")):
         for rate in RATES:
-            found[f"{prefix}_at_{100 * rate:g}pct".replace(".", "_")] = realised(name, rate)
+            found[f"{prefix}_at_{100 * rate:g}pct".replace(".", "_")] = realized(name, rate)
     without = statistics.mean(row["auroc"] for row in clean)
     for share in DIRT[1:]:
         dirty = [row for row in rows if row["dirt"] == share]

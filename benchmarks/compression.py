@@ -10,9 +10,9 @@ those of other blocks, of some 670 images. `with model` has in the file all that
 
 Beside it: PNG, JPEG, WebP, AVIF and JPEG XL, zlib, bz2 and xz at their best levels, PCA with 16
 numbers, rounded to steps that add the same error and coded by how often each came in training, and
-the counted contexts that need no network: a pixel given neighbours in 64, 16 or 8 levels, by counts
+the counted contexts that need no network: a pixel given neighbors in 64, 16 or 8 levels, by counts
 on the training images. The last two are ideal code lengths, without file or table. So is one more:
-networks that see the image that the latents make beside a pixel's neighbours, and the latents
+networks that see the image that the latents make beside a pixel's neighbors, and the latents
 themselves, in bits a pixel; it says whether latents pay in coding without loss.
 
 Images a second are medians of three runs in this process with all cores, on a machine that others
@@ -35,11 +35,11 @@ from PIL import Image
 from results import keep_rows, kept_rows, publish, row_options
 
 from convae import ConvAutoencoder, ImageCodec, load_dataset
-from convae.accounting import JPEG_XL_EFFORT, PER_IMAGE, Accounting
+from convae.baselines.components import fit_components
+from convae.baselines.formats import JPEG_XL_EFFORT, PER_IMAGE, Accounting
 from convae.coding.contexts import ContextNetwork, exponentials
 from convae.coding.samples import ContextSampler
 from convae.coding.tiles import Tiles
-from convae.components import fit_components
 from convae.images import to_float
 
 Images = NDArray[np.uint8]
@@ -53,7 +53,7 @@ REFINEMENT_STEPS = 4
 QUALITIES = (1, 5, 10, 20, 30, 50, 70, 90)
 JPEG_XL_QUALITIES = (5, 20, 40, 60, 80)
 PCA_STEPS = (2.0, 1.4, 1.0, 0.7, 0.5, 0.35)
-# Neighbours, by row and column, and the levels that each is told in.
+# Neighbors, by row and column, and the levels that each is told in.
 COUNTED = {
     "counts given W, N": (((0, -1), 64), ((-1, 0), 64)),
     "counts given W, N, NW, NE": (((0, -1), 64), ((-1, 0), 64), ((-1, -1), 16), ((-1, 1), 16)),
@@ -61,7 +61,7 @@ COUNTED = {
         ((0, -1), 64), ((-1, 0), 64), ((-1, -1), 16), ((-1, 1), 16), ((0, -2), 8), ((-2, 0), 8),
     ),
 }  # fmt: skip
-# Of the counts of a context, the weight of what fewer neighbours say.
+# Of the counts of a context, the weight of what fewer neighbors say.
 LEANING = 64.0
 RUNS = 3
 # So many times the bytes that a trial is judged on.
@@ -123,14 +123,14 @@ def ours(train: Images, test: Images, seed: int) -> Iterator[Row]:
 def bits_given_latents(codec: ImageCodec, train: Images, test: Images, seed: int) -> float:
     """Bits a byte of a network that sees the latents' image too, of test bytes drawn at random."""
     # Not above: JAX looks for a module of this one's name while it is imported itself.
-    from convae.nn.contexts import train_contexts
-    from convae.pixelcodes import (
+    from convae.jobs.codec.pixels import (
         BATCH_SIZE,
         MOST_STEPS,
         TRIAL_BYTES,
         bits_a_byte,
         look_up_decay,
     )
+    from convae.nn.contexts import train_contexts
 
     stacks = []
     for images in (train, test):
@@ -254,15 +254,15 @@ def pca_rows(train: Images, test: Images) -> Iterator[Row]:
 
 
 def counted_rows(train: Images, test: Images) -> Iterator[Row]:
-    """Ideal code length of a pixel given counted neighbours; pixels outside are 0.
+    """Ideal code length of a pixel given counted neighbors; pixels outside are 0.
 
-    A context that was seen seldom leans on the one with fewer neighbours, the first one on the
+    A context that was seen seldom leans on the one with fewer neighbors, the first one on the
     counts of all pixels.
     """
     pixels = {"train": train[..., 0].ravel(), "test": test[..., 0].ravel()}
     likely = (np.bincount(pixels["train"], minlength=256)[pixels["test"]] + 1) / (train.size + 256)
-    for name, neighbours in COUNTED.items():
-        keys = {part: context_keys(images, neighbours) for part, images in
+    for name, neighbors in COUNTED.items():
+        keys = {part: context_keys(images, neighbors) for part, images in
                 (("train", train[..., 0]), ("test", test[..., 0]))}  # fmt: skip
         totals = np.bincount(keys["train"], minlength=max(map(np.max, keys.values())) + 1)
         seen, counts = np.unique(keys["train"] * 256 + pixels["train"], return_counts=True)
@@ -273,11 +273,11 @@ def counted_rows(train: Images, test: Images) -> Iterator[Row]:
         yield row(name, ALL, float(-np.log2(likely).sum() / 8), test)
 
 
-def context_keys(images: Images, neighbours: Any) -> NDArray[np.int64]:  # noqa: ANN401
-    """A number for what the neighbours of each pixel are, in their levels."""
+def context_keys(images: Images, neighbors: Any) -> NDArray[np.int64]:  # noqa: ANN401
+    """A number for what the neighbors of each pixel are, in their levels."""
     padded = np.pad(images, ((0, 0), (2, 0), (2, 1)))
     keys = np.zeros(images.shape, np.int64)
-    for (row_step, column_step), levels in neighbours:
+    for (row_step, column_step), levels in neighbors:
         top, left = 2 + row_step, 2 + column_step
         near = padded[:, top : top + images.shape[1], left : left + images.shape[2]]
         # Black has a level of its own.

@@ -1,4 +1,4 @@
-"""Small tiles of colour photographs in files without loss, beside other formats.
+"""Small tiles of color photographs in files without loss, beside other formats.
 
     python benchmarks/compression_photographs.py            # three seeds; half an hour on 2 cores
     python benchmarks/compression_photographs.py --quick    # few steps, one seed; writes no result

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import numpy as np
 from results import print_table, write_result
 
+from convae.architecture.plan import Architecture
 from convae.nn import layers
 from convae.nn.backend import keras
 from convae.nn.build import build_model
-from convae.nn.config import Architecture
 
 STEPS = 20
 

@@ -42,7 +42,7 @@ from results import print_table, write_result
 from time_to_quality import PRESET, reference_test_mse
 
 if TYPE_CHECKING:
-    from convae.nn.config import Architecture
+    from convae.architecture.plan import Architecture
 
 TOLERANCE = 0.05
 NUM_STEPS = 100
@@ -170,7 +170,7 @@ def measure(*, quick: bool) -> dict[str, float]:
     """
     # Not at the top: the path may have been set since.
     from convae import ConvAutoencoder
-    from convae.nn.config import Architecture
+    from convae.architecture.plan import Architecture
 
     model = ConvAutoencoder.from_preset(PRESET)
     architecture = Architecture(28, 28, 1, model.filters, model.latent_dim)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
-    from convae.nn.config import Architecture
+    from convae.architecture.plan import Architecture
 
 KERNEL_SIZE = 3 * 3
 FLOAT32_BYTES = 4

@@ -25,7 +25,7 @@ from results import keep_rows, kept_rows, print_table, publish, row_options
 
 from convae import ConvAutoencoder
 from convae.images import to_float
-from convae.metrics import psnr_db
+from convae.images.metrics import psnr_db
 
 SEEDS = [0, 1, 2]
 REFINEMENT_STEPS = 4

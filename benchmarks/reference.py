@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from results import print_table, write_result
 
 from convae import ConvAutoencoder, load_dataset
-from convae.components import component_errors, fit_components
+from convae.baselines.components import component_errors, fit_components
 from convae.images import to_float
-from convae.metrics import psnr_db
+from convae.images.metrics import psnr_db
 
 LATENT_DIM = 16
 

@@ -44,8 +44,8 @@ from PIL import Image
 from results import print_table, write_result
 
 from convae import ConvAutoencoder, load_dataset
+from convae.architecture.history import EpochRecord
 from convae.images import store_images
-from convae.nn.history import EpochRecord
 from convae.nn.statistics import MOST_IMAGES
 from convae.nn.train import Observer
 
@@ -214,7 +214,7 @@ def in_a_process(folder: Path, *arguments: object) -> Row:
 
 
 def write_parquet(path: Path, images: NDArray[np.uint8]) -> None:
-    """Grey images as PNG in a column, as data set hubs store them."""
+    """Gray images as PNG in a column, as data set hubs store them."""
 
     def png(image: NDArray[np.uint8]) -> bytes:
         stream = io.BytesIO()

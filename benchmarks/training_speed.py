@@ -34,7 +34,7 @@ from peers.programs import (
 from results import print_table, write_result
 
 from convae import ConvAutoencoder
-from convae.nn.config import Architecture
+from convae.architecture.plan import Architecture
 
 ROUNDS = 10
 COUNT = 16_384

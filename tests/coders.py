@@ -49,7 +49,7 @@ def likely_images(model, count, height, width, seed=0):
 def learn_in_steps(monkeypatch, num_steps):
     """Let every network of pixels learn in so many steps."""
     for name in ("FEWEST_STEPS", "MOST_STEPS"):
-        monkeypatch.setattr(f"convae.pixelcodes.{name}", num_steps)
+        monkeypatch.setattr(f"convae.jobs.codec.pixels.{name}", num_steps)
 
 
 def smooth_images(count, height, width, channels, dtype=np.uint8, seed=0):

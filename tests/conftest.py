@@ -14,7 +14,7 @@ from coders import learn_in_steps
 from PIL import Image
 
 from convae import AnomalyDetector, ConvAutoencoder, ImageCodec
-from convae.cli import main
+from convae.cli.main import main
 from convae.datasets import load_dataset
 
 

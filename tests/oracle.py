@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from convae.nn.config import LEAKY_SLOPE
-
-EPSILON = 1e-3  # Keras's default for batch normalization
+from convae.architecture.plan import EPSILON, NEGATIVE_SLOPE
 
 
 def convolve(images, kernel, stride):
@@ -41,7 +39,7 @@ def convolve_transposed(images, kernel, stride):
 
 
 def _finish_stage(volume, weights, layer):
-    volume = np.where(volume > 0, volume, LEAKY_SLOPE * volume)
+    volume = np.where(volume > 0, volume, NEGATIVE_SLOPE * volume)
     mean, variance = weights[f"{layer}/moving_mean"], weights[f"{layer}/moving_variance"]
     scaled = (volume - mean) / np.sqrt(variance + EPSILON)
     return scaled * weights[f"{layer}/gamma"] + weights[f"{layer}/beta"]

@@ -15,7 +15,7 @@ from convae.coding.archive import END, MAGIC, ArchiveWriter, ImageArchive
 from convae.coding.blocks import Block, Kind, Method, block_size, decode_blocks, encode_blocks
 from convae.coding.contextmodel import ContextModel
 from convae.errors import ModelFileError, ParameterError
-from convae.modelfile import FittedJob
+from convae.storage.modelfile import FittedJob
 
 
 def written(path, model, *batches, **options):

@@ -5,8 +5,9 @@ import pytest
 from oracle import decode, encode, random_weights
 
 from convae import ConvAutoencoder
-from convae.modelfile import ModelContents
-from convae.nn.config import Architecture, TrainingOptions
+from convae.architecture.plan import Architecture
+from convae.architecture.recipe import TrainingOptions
+from convae.storage.modelfile import ModelContents
 
 SAME = 1e-5
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
-import convae.baseline
-from convae.baseline import Selection, model_mse, pca_mse
+import convae.baselines.pca
+from convae.baselines.pca import Selection, model_mse, pca_mse
 from convae.images import store_images
 
 
@@ -53,7 +53,7 @@ def test_judging_in_parts_gives_the_error_over_all(digits, monkeypatch):
 
 
 def test_large_images_are_fitted_on_fewer_but_never_fewer_than_the_components(digits, monkeypatch):
-    monkeypatch.setattr(convae.baseline, "MOST_VALUES", 10 * digits[0].size)
+    monkeypatch.setattr(convae.baselines.pca, "MOST_VALUES", 10 * digits[0].size)
     spread = digits[np.linspace(0, 63, 10).astype(int)]
     assert pca_mse(digits, digits, 4) == pytest.approx(by_hand(spread, digits, 4), rel=1e-3)
     spread = digits[np.linspace(0, 63, 16).astype(int)]
@@ -85,7 +85,7 @@ def test_stored_images_are_judged_in_bounded_memory(tmp_path, monkeypatch):
     parts = (np.full((100, 32, 32, 1), value, np.uint8) for value in range(256))
     images = store_images(parts, tmp_path / "images.npy")
     monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 2**17)
-    monkeypatch.setattr(convae.baseline, "MOST_VALUES", 2**17)
+    monkeypatch.setattr(convae.baselines.pca, "MOST_VALUES", 2**17)
     odd, even = np.arange(1, len(images), 2), np.arange(0, len(images), 2)
     tracemalloc.start()
     of_model = model_mse(Blank(), Selection(images, odd))

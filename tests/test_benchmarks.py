@@ -15,9 +15,9 @@ import pytest
 from coders import learn_in_steps, random_model, smooth_images
 
 from convae import ConvAutoencoder
+from convae.architecture.plan import Architecture
 from convae.coding.archive import ArchiveWriter
 from convae.errors import ModelFileError
-from convae.nn.config import Architecture
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 REFERENCE = Architecture(28, 28, 1)
@@ -338,7 +338,7 @@ def test_the_headline_of_anomalies_is_of_digits_not_of_rows(module):
         if method == anomaly.OURS or seed == 0
     ]
     for row in rows:
-        if row["method"] == "edges, 3 neighbours":
+        if row["method"] == "edges, 3 neighbors":
             row["auroc"] += 0.2
     headline = anomaly.summarize(rows)
     assert headline["one_class_mean_auroc"] == pytest.approx(0.805)
@@ -350,7 +350,7 @@ def test_the_headline_of_anomalies_is_of_digits_not_of_rows(module):
 
 @pytest.mark.parametrize(
     "name",
-    ["edges, 3 neighbours", "pixels, nearest neighbour", "error of PCA-16", "Isolation Forest"],
+    ["edges, 3 neighbors", "pixels, nearest neighbor", "error of PCA-16", "Isolation Forest"],
 )
 def test_a_method_without_a_network_knows_what_it_saw(module, zeros, name):
     network, _, method = module("anomaly").METHODS[name]
@@ -370,7 +370,7 @@ def test_dirt_is_of_the_share_asked_for_and_known(module):
     assert not is_dirt[-10:].all()
 
 
-def test_realised_rates_count_images_and_losses_are_against_no_dirt(module):
+def test_realized_rates_count_images_and_losses_are_against_no_dirt(module):
     calibration = module("calibration")
     counts = {
         f"{name}_flagged_at_{rate:g}": round(100 * rate) for name in ("kept", "test")
@@ -384,8 +384,8 @@ def test_realised_rates_count_images_and_losses_are_against_no_dirt(module):
     ]
     headline = calibration.summarize(rows)
     assert headline["realised_at_1pct"] == pytest.approx(2 / 400)
-    assert headline["realised_on_test_at_5pct"] == pytest.approx(10 / 200)
-    assert headline["realised_on_test_at_0_5pct"] == 0
+    assert headline["realized_on_test_at_5pct"] == pytest.approx(10 / 200)
+    assert headline["realized_on_test_at_0_5pct"] == 0
     assert headline["auroc_loss_at_10pct_dirt"] == pytest.approx(0.1)
     assert headline["suspects_found"] == pytest.approx(0.8)
 
@@ -419,7 +419,7 @@ def test_pca_with_finer_steps_takes_more_and_errs_less(module, digits):
 
 def few_steps(monkeypatch):
     learn_in_steps(monkeypatch, 5)
-    monkeypatch.setattr("convae.pixelcodes.TRIAL_BYTES", 500)
+    monkeypatch.setattr("convae.jobs.codec.pixels.TRIAL_BYTES", 500)
 
 
 def test_photographs_are_cut_measured_and_summed_up(module, monkeypatch):

@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convae import ConvAutoencoder
+from convae.architecture.plan import Architecture
 from convae.errors import ParameterError
 from convae.nn.backend import keras
 from convae.nn.build import build_model, get_weights, set_weights
-from convae.nn.config import Architecture
-from convae.nn.table import layer_table
 
 REFERENCE_TABLE = [
     ("encoder", "images", "InputLayer", (28, 28, 1), 0),
@@ -91,12 +90,12 @@ def test_any_size_comes_back_and_the_table_is_what_keras_built(
     assert model.output_shape == (None, height, width, channels)
     rows = [
         (row.model, row.name, row.kind, row.output_shape, row.num_parameters)
-        for row in layer_table(architecture)
+        for row in architecture.layers()
     ]
     assert rows == keras_table(model)
     shapes = {name: value.shape for name, value in get_weights(model).items()}
     assert shapes == architecture.weight_shapes()
-    trainable = sum(row.num_trainable for row in layer_table(architecture))
+    trainable = sum(row.num_trainable for row in architecture.layers())
     assert trainable == sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
@@ -111,7 +110,7 @@ def test_width_comes_before_height_and_depth_last():
 
 def test_no_two_layers_with_weights_share_a_name():
     """On PyTorch the gradients of layers of one name are summed up without end."""
-    names = [row.name for row in layer_table(Architecture(32, 32, 3, (4, 5, 6)))]
+    names = [row.name for row in Architecture(32, 32, 3, (4, 5, 6)).layers()]
     assert len(names) == len(set(names))
 
 

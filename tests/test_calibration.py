@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convae.anomaly.calibration import Calibration
 from convae.errors import ParameterError
+from convae.jobs.anomaly.calibration import Calibration
 
 whole_scores = st.lists(st.integers(-5, 5), min_size=1, max_size=40).map(
     lambda values: np.array(values, np.float64)

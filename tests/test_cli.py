@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import convae.cli
+import convae.cli.main
 from convae import ConvAutoencoder
-from convae.baseline import pca_mse
+from convae.architecture.plan import Architecture
+from convae.architecture.recipe import PRESETS
+from convae.baselines.pca import pca_mse
 from convae.images import memory, store_images
-from convae.modelfile import ModelContents, write_model
-from convae.nn.config import PRESETS, Architecture
-from convae.safefile import read_tensors
+from convae.storage.modelfile import ModelContents, write_model
+from convae.storage.safefile import read_tensors
 
-VERBS = sorted(convae.cli.commands.commands)
+VERBS = sorted(convae.cli.main.commands.commands)
 SMALL = ("--filters", "4", "--latent-dim", "3", "--epochs", "1")
 CONVAE = Path(sys.executable).with_name("convae")
 
@@ -94,20 +95,20 @@ def test_every_verb_has_help_with_an_example_and_json(command, verb):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_of_every_verb_is_explained(verb):
-    for parameter in convae.cli.commands.commands[verb].params:
+    for parameter in convae.cli.main.commands.commands[verb].params:
         assert isinstance(parameter, click.Argument) or parameter.help
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_example_is_made_of_options_that_exist(verb):
-    found = convae.cli.commands.commands[verb]
+    found = convae.cli.main.commands.commands[verb]
     for line in found.epilog.splitlines():
         if line.startswith("  convae"):
             found.make_parser(click.Context(found)).parse_args(line.split()[2:])
 
 
 def test_every_parameter_of_the_estimator_is_an_option_of_train():
-    options = {parameter.name for parameter in convae.cli.commands.commands["train"].params}
+    options = {parameter.name for parameter in convae.cli.main.commands.commands["train"].params}
     assert set(inspect.signature(ConvAutoencoder).parameters) <= options
 
 
@@ -128,7 +129,7 @@ def test_without_a_verb_there_is_help_and_code_2():
         (("train", "digits", "--preset", "worst"), "'worst' is not"),
         (("train", "digits", "--loss", "l3"), "'l3' is not one of"),
         (("reconstruct", "model", "digits", "--count", "0"), "0 is not in the range"),
-        (("info", "--colour"), "No such option '--colour'"),
+        (("info", "--color"), "No such option '--color'"),
     ],
 )
 def test_wrong_usage_is_code_2(command, arguments, text):
@@ -543,8 +544,8 @@ def test_train_leaves_its_files_and_prints_one_object(command, tmp_path, random_
 
 def test_a_folder_of_every_kind_of_picture_is_trained_at_an_odd_size(command, tmp_path):
     folder = tmp_path / "mixed"
-    save_picture(folder / "grey.png", 20, 30)
-    save_picture(folder / "colour.jpg", 9, 13, 3)
+    save_picture(folder / "gray.png", 20, 30)
+    save_picture(folder / "color.jpg", 9, 13, 3)
     save_picture(folder / "alpha.png", 40, 8, 4)
     save_picture(folder / "palette.gif", 16, 16, 3, mode="P")
     deep = np.arange(300, dtype=np.uint16).reshape(15, 20) * 200
@@ -702,10 +703,10 @@ def test_judging_stored_images_copies_a_few_at_a_time(command, tmp_path, monkeyp
 
     monkeypatch.setattr("convae.datasets.arrays.MOST_READ_BYTES", 0)
     monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 2**17)
-    monkeypatch.setattr("convae.baseline.MOST_VALUES", 2**17)
+    monkeypatch.setattr("convae.baselines.pca.MOST_VALUES", 2**17)
     monkeypatch.setattr(ConvAutoencoder, "fit", fit_on_few)
     monkeypatch.setattr(ConvAutoencoder, "score_samples", lambda _, images: np.zeros(len(images)))
-    monkeypatch.setattr("convae.verbs.train.finish", finish)
+    monkeypatch.setattr("convae.cli.verbs.train.finish", finish)
     done = command("train", path, "--out", tmp_path / "out", *SMALL, "--validation-split", "0.5")
     assert done.code == 0
     # What is judged would be half of them, what was trained on the other.

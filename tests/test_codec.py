@@ -10,7 +10,7 @@ import pytest
 from coders import learn_in_steps, random_model, smooth_images
 from sklearn.exceptions import NotFittedError
 
-import convae.codec
+import convae.jobs.codec.codec
 from convae import AnomalyDetector, ConvAutoencoder, ImageCodec
 from convae.coding.archive import ImageArchive
 from convae.coding.blocks import Method, to_planes
@@ -18,10 +18,10 @@ from convae.coding.contexts import ContextNetwork, exponentials
 from convae.coding.samples import FLAT_RARITY, ContextSampler
 from convae.coding.tiles import Tiles
 from convae.errors import ImageError, ModelFileError, OutputError, ParameterError
-from convae.latentcodes import ROUNDING_SHARE, fit_latent_codes
+from convae.jobs.codec.latents import ROUNDING_SHARE, fit_latent_codes
+from convae.jobs.codec.pixels import bits_a_byte, fit_contexts
 from convae.nn.backend import keras
 from convae.nn.contexts import _ContextModel, model_inputs, train_contexts
-from convae.pixelcodes import bits_a_byte, fit_contexts
 
 
 def read_all(codec, path):
@@ -60,7 +60,7 @@ def test_decoding_needs_no_backend(codec, codec_path, digits, tmp_path):
     np.save(tmp_path / "digits.npy", digits[..., 0])
     program = f"""
 import sys
-from convae.cli import main
+from convae.cli.main import main
 assert main(["decompress", {str(path)!r}, {str(tmp_path / "out.npy")!r}, "--model",
              {str(codec_path)!r}]) == 0
 loaded = {{name.split(".")[0] for name in sys.modules}} & {{"keras", "jax", "tensorflow", "torch"}}
@@ -134,7 +134,7 @@ def test_tiny_images_must_be_of_the_size_and_go_with_no_bound(codec, digits, tmp
 
 @pytest.mark.parametrize("shape", [(19, 23, 3), (8, 8, 1)])
 def test_integers_decode_as_the_network_does(monkeypatch, shape):
-    monkeypatch.setattr("convae.latentcodes.ROUNDING_SHARE", 0.003)
+    monkeypatch.setattr("convae.jobs.codec.latents.ROUNDING_SHARE", 0.003)
     height, width, channels = shape
     places = np.random.default_rng(0).uniform(0.2, 0.8, (60, 2, channels))
     rows = np.arange(height)[:, np.newaxis, np.newaxis] / height
@@ -213,12 +213,12 @@ def test_an_archive_can_be_continued(codec, digits, tmp_path, full_disk, tiny):
     assert sorted(tmp_path.iterdir()) == [whole, path]
 
 
-def test_colours_and_16_bits_are_learned(monkeypatch, tmp_path):
+def test_colors_and_16_bits_are_learned(monkeypatch, tmp_path):
     learn_in_steps(monkeypatch, 150)
     tiny = ConvAutoencoder(filters=(2,), latent_dim=2, epochs=1)
-    colour = smooth_images(12, 12, 12, 3)
+    color = smooth_images(12, 12, 12, 3)
     deep = smooth_images(12, 12, 12, 1, np.uint16)
-    for images, given in ((colour, colour), (deep, deep / 65_535)):
+    for images, given in ((color, color), (deep, deep / 65_535)):
         codec = ImageCodec(tiny).fit(given.astype(np.float32) if given is not images else given)
         assert codec.contexts_.channels == images.shape[3]
         assert codec.contexts_.bits == 8 * images.itemsize
@@ -347,7 +347,7 @@ def test_what_is_trained_costs_what_the_integers_code(digits, by_distance):
 
 def test_few_images_are_not_learned_by_heart(digits, monkeypatch):
     learn_in_steps(monkeypatch, 500)
-    monkeypatch.setattr("convae.pixelcodes.TRIAL_STEPS", 20)
+    monkeypatch.setattr("convae.jobs.codec.pixels.TRIAL_STEPS", 20)
     others = ContextSampler(Tiles.of(digits[30:]), 0, 1).draw(20_000)
 
     def bits() -> float:
@@ -355,7 +355,7 @@ def test_few_images_are_not_learned_by_heart(digits, monkeypatch):
         return bits_a_byte(model.networks[0], others)
 
     found = bits()
-    monkeypatch.setattr("convae.pixelcodes.LARGEST_DECAY", 0.0)
+    monkeypatch.setattr("convae.jobs.codec.pixels.LARGEST_DECAY", 0.0)
     assert found < 0.9 * bits()
 
 
@@ -369,7 +369,7 @@ def test_drawn_contexts_are_those_of_the_images():
     flat = (windows[:, :, :40] == windows[:, :, :1]).all(axis=(1, 2))
     np.testing.assert_array_equal(batch.weights, np.where(flat, FLAT_RARITY, 1))
     assert (windows[:, 1:, 40] == 0).all()
-    # Left neighbours are at most 3 away, but for those outside and those in the first row.
+    # Left neighbors are at most 3 away, but for those outside and those in the first row.
     left = windows[:, 1, 0].astype(int)
     near = np.abs(left - batch.values) <= 3
     assert near[(batch.rows > 1) & (batch.columns > 1)].all()

@@ -11,10 +11,10 @@ from coders import learn_in_steps, random_model, smooth_images
 from imagecodecs import avif_decode, jpegxl_decode
 from PIL import Image
 
-from convae.accounting import Accounting, break_even, newer_files, xz_filters
+from convae.baselines.formats import Accounting, break_even, newer_files, xz_filters
 from convae.coding.archive import ArchiveWriter
 from convae.images import exact_batches, read_exact, write_image
-from convae.modelfile import read_model
+from convae.storage.modelfile import read_model
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def pictures(digits, tmp_path):
     folder = tmp_path / "pictures"
     for index, image in enumerate(digits[:5]):
         write_image(folder / f"digit{index}.png", image)
-    write_image(folder / "sub" / "colour.png", smooth_images(1, 30, 17, 3)[0])
+    write_image(folder / "sub" / "color.png", smooth_images(1, 30, 17, 3)[0])
     write_image(folder / "deep.png", smooth_images(1, 12, 12, 1, np.uint16)[0])
     Image.fromarray(digits[6, ..., 0]).save(folder / "digit6.bmp")
     (folder / "broken.png").write_bytes(b"no picture")
@@ -44,7 +44,7 @@ def test_a_folder_comes_back_with_names_and_sizes(command, codec_path, pictures,
     names = sorted(str(path.relative_to(again)) for path in again.rglob("*.*"))
     assert names == [
         "deep.png", *(f"digit{index}.png" for index in range(5)), "digit6.bmp.png",
-        "sub/colour.png",
+        "sub/color.png",
     ]  # fmt: skip
     for name in names:
         source = pictures / name.removesuffix(".png" if name == "digit6.bmp.png" else "")
@@ -93,7 +93,7 @@ def test_a_tiny_archive_holds_pictures_of_the_models_size(command, codec_path, p
     assert report["num_images"] == 8
     assert report["mse"] > 0
     assert command("decompress", out, tmp_path / "again", "--model", codec_path).code == 0
-    found = read_exact(tmp_path / "again" / "sub" / "colour.png")
+    found = read_exact(tmp_path / "again" / "sub" / "color.png")
     assert found.shape == (28, 28, 1)
     done = command("compress", codec_path, pictures, out, "--tiny")
     assert "PSNR" in done.out
@@ -153,7 +153,7 @@ def test_formats_that_cannot_hold_so_long_a_picture_are_left_out():
 def test_large_pictures_are_not_written_in_the_slowest_way(monkeypatch):
     image = smooth_images(1, 60, 70, 3)[0]
     slow = newer_files(image)
-    monkeypatch.setattr("convae.accounting.MOST_PIXELS_SLOWLY", 60 * 70 - 1)
+    monkeypatch.setattr("convae.baselines.formats.MOST_PIXELS_SLOWLY", 60 * 70 - 1)
     quick = newer_files(image)
     for name, decode in (("JPEG XL", jpegxl_decode), ("AVIF", avif_decode)):
         np.testing.assert_array_equal(decode(quick[name]), image)
@@ -168,8 +168,8 @@ def test_newer_formats_are_counted_as_they_keep_every_bit(channels, dtype):
     assert list(files) == ["JPEG XL", "AVIF"][: 1 + (dtype == np.uint8)]
     np.testing.assert_array_equal(jpegxl_decode(files["JPEG XL"]), pixels)
     if "AVIF" in files:
-        grey = np.asarray(Image.open(io.BytesIO(files["AVIF"])).convert("L"))
-        found = grey if channels == 1 else avif_decode(files["AVIF"])
+        gray = np.asarray(Image.open(io.BytesIO(files["AVIF"])).convert("L"))
+        found = gray if channels == 1 else avif_decode(files["AVIF"])
         np.testing.assert_array_equal(found, pixels)
 
 
@@ -262,7 +262,7 @@ def test_training_with_a_codec_keeps_it_in_the_file(command, pictures, monkeypat
     assert done.code == 0
     contents = read_model(tmp_path / "out" / "model.safetensors")
     assert sorted(contents.jobs) == ["anomalies", "contexts", "latents"]
-    # Of the pictures six of nine are grey with 8 bits, and have the most bytes.
+    # Of the pictures six of nine are gray with 8 bits, and have the most bytes.
     settings = contents.jobs["contexts"].settings
     assert (settings["bits"], settings["planes"]) == (8, 1)
     assert "for `convae compress`: images of 1 channel with 8 bits\n  channel 0 by " in done.out

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from convae.anomaly.corruptions import COLOUR_KINDS, KINDS, corruptions
 from convae.images import to_float
+from convae.jobs.anomaly.corruptions import COLOR_KINDS, KINDS, corruptions
 
 
 @pytest.mark.parametrize("shape", [(6, 28, 28, 1), (5, 8, 8, 3), (4, 9, 40, 4)])
@@ -10,7 +10,7 @@ def test_every_kind_keeps_shape_and_range_and_changes_images(random_images, shap
     images = to_float(random_images(*shape))
     before = images.copy()
     found = dict(corruptions(images, seed=0))
-    assert list(found) == [*KINDS, *([] if shape[3] == 1 else COLOUR_KINDS)]
+    assert list(found) == [*KINDS, *([] if shape[3] == 1 else COLOR_KINDS)]
     for changed in found.values():
         assert changed.shape == shape
         assert changed.dtype == np.float32
@@ -28,7 +28,7 @@ def test_the_same_seed_makes_the_same_and_another_seed_others(digits):
         assert (one != other).any()
 
 
-def test_images_of_one_colour_do_no_harm():
+def test_images_of_one_color_do_no_harm():
     images = np.full((2, 8, 8, 1), 0.25, np.float32)
     for _, changed in corruptions(images, 0):
         assert np.isfinite(changed).all()

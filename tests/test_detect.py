@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from convae import AnomalyDetector, ConvAutoencoder
-from convae.detections import detect_all, write_detections
 from convae.images import read_image, write_image
-from convae.modelfile import read_model
+from convae.jobs.anomaly.detections import detect_all, write_detections
+from convae.storage.modelfile import read_model
 
 TINY = ("--filters", "4", "--latent-dim", "3", "--epochs", "1")
 ODD_NAME = "<b>&odd.png"
@@ -161,7 +161,7 @@ def test_training_with_anomalies_leaves_a_model_for_detect(command, zeros, tmp_p
     done = command("train", tmp_path / "normal", *TINY, *options)
     assert done.code == 0
     report = json.loads(done.out)
-    assert report["score"] == "neighbours"
+    assert report["score"] == "neighbors"
     assert report["num_calibration_images"] == 20
     assert report["smallest_false_alarm_rate"] == pytest.approx(1 / 21)
     assert report["warnings"] == []

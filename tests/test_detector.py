@@ -9,13 +9,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
 from convae import AnomalyDetector, ConvAutoencoder, load_dataset
-from convae.anomaly.choice import COMPONENTS, NEIGHBOURS, Choice
-from convae.anomaly.detector import _num_choosing
-from convae.anomaly.heat import largest_box
-from convae.anomaly.scores import SCORES, scores_for
-from convae.anomaly.stored import JOB
 from convae.errors import ImageError, ModelFileError, ParameterError
-from convae.modelfile import read_model, write_model
+from convae.jobs.anomaly.choice import COMPONENTS, NEIGHBORS, Choice
+from convae.jobs.anomaly.detector import _num_choosing
+from convae.jobs.anomaly.heat import largest_box
+from convae.jobs.anomaly.scores import SCORES, scores_for
+from convae.jobs.anomaly.stored import JOB
+from convae.storage.modelfile import read_model, write_model
 
 SMALL = {"filters": (4, 8), "latent_dim": 4, "epochs": 4}
 
@@ -65,8 +65,8 @@ def test_with_enough_images_a_score_is_chosen_on_some_that_do_not_calibrate(digi
     )
     assert len(chosen.calibration_indices_) == 75
     choice = chosen.choice_
-    assert set(choice.aurocs) == set(scores_for(1)) == set(SCORES) - {"neighbours and colours"}
-    assert set(choice.cheap_aurocs) == {NEIGHBOURS, COMPONENTS}
+    assert set(choice.aurocs) == set(scores_for(1)) == set(SCORES) - {"neighbors and colors"}
+    assert set(choice.cheap_aurocs) == {NEIGHBORS, COMPONENTS}
     assert all(0 < auroc <= 1 for auroc in choice.aurocs.values())
     assert choice.reason.startswith("tells 25 held-out normal images from 5 kinds of made-up")
     assert f"mean AUROC of {choice.aurocs[choice.score]:.3f}" in choice.reason
@@ -145,9 +145,9 @@ def orange():
     return detector.fit(images[:130]), images[130:]
 
 
-def test_an_image_in_other_colours_is_flagged_and_marked(orange, tmp_path):
+def test_an_image_in_other_colors_is_flagged_and_marked(orange, tmp_path):
     detector, normal = orange
-    assert detector.choice_.score == "neighbours and colours"
+    assert detector.choice_.score == "neighbors and colors"
     assert detector.choice_.reason.startswith("the default, since 16 images are too few to judge")
     green = normal[..., [1, 0, 2]]
     assert (detector.predict(normal) == 1).mean() > 0.7
@@ -164,7 +164,7 @@ def test_an_image_in_other_colours_is_flagged_and_marked(orange, tmp_path):
     np.testing.assert_array_equal(loaded.score_samples(green), detector.score_samples(green))
 
 
-def test_what_is_of_another_colour_is_suspected(orange):
+def test_what_is_of_another_color_is_suspected(orange):
     _, normal = orange
     images = np.concatenate([normal, normal[:2, ..., ::-1]])
     detector = small_detector(most_anomalies=0.1, calibration_fraction=0.3).fit(images)
@@ -179,8 +179,8 @@ def test_restoring_takes_away_what_was_added(detector, zeros):
     assert restored.shape == changed.shape
     assert restored.dtype == np.float32
     assert np.abs(restored - detector.restore(normal))[:, 2:5, 2:5].mean() < 0.1
-    grey = AnomalyDetector.restore(detector, normal[..., 0])
-    np.testing.assert_allclose(grey, detector.restore(normal)[..., 0], atol=1e-6)
+    gray = AnomalyDetector.restore(detector, normal[..., 0])
+    np.testing.assert_allclose(gray, detector.restore(normal)[..., 0], atol=1e-6)
 
 
 def test_anomalies_among_the_training_images_are_suspected_and_have_no_part(zeros):
@@ -231,7 +231,7 @@ def test_twelve_images_support_a_large_rate_and_the_refusal_says_which(zeros):
 
 
 @pytest.mark.parametrize("shape", [(30, 9, 13, 3), (30, 16, 8, 4), (30, 12, 12)])
-def test_colour_odd_sizes_and_no_channel_axis_are_handled(random_images, tmp_path, shape):
+def test_color_odd_sizes_and_no_channel_axis_are_handled(random_images, tmp_path, shape):
     images = random_images(*shape)
     images[:, :5] = 40  # so that they have something in common
     found = small_detector(false_alarm_rate=0.2).fit(images)
@@ -338,16 +338,16 @@ def spoil(job, path, value):
         (("settings", "false_alarm_rate"), 2, "false_alarm_rate must be above 0 and below 1"),
         (("settings", "calibration_fraction"), "x", "calibration_fraction must be a number"),
         (("choice",), ..., "A detector must have the keys ['choice', 'heat_units', 'settings']"),
-        (("choice", "score"), "best", "A score must be one of neighbours,"),
-        (("choice", "score"), ["a"], "A score must be one of neighbours,"),
-        (("choice", "score"), "neighbours and colours", "A score must be one of neighbours,"),
-        (("choice", "score"), "edges", "centres must have the keys ['edges']"),
+        (("choice", "score"), "best", "A score must be one of neighbors,"),
+        (("choice", "score"), ["a"], "A score must be one of neighbors,"),
+        (("choice", "score"), "neighbors and colors", "A score must be one of neighbors,"),
+        (("choice", "score"), "edges", "centers must have the keys ['edges']"),
         (("choice", "reason"), 3, "A reason must be text"),
         (("choice", "aurocs"), {"a": "b"}, "aurocs must be numbers by name"),
         (("choice", "cheap_aurocs"), [], "cheap_aurocs must be numbers by name"),
         (("choice", "correlation"), None, "must be numbers by name"),
-        (("choice", "scales", "neighbours"), 0, "scales must be above 0"),
-        (("choice", "centres"), {}, "centres must have the keys ['neighbours']"),
+        (("choice", "scales", "neighbors"), 0, "scales must be above 0"),
+        (("choice", "centers"), {}, "centers must have the keys ['neighbors']"),
     ],
 )  # fmt: skip
 def test_a_hostile_detector_is_refused(detector_path, tmp_path, path, value, text):
@@ -361,19 +361,19 @@ def test_a_hostile_detector_is_refused(detector_path, tmp_path, path, value, tex
     assert len(str(refusal.value)) < 700
 
 
-PLAIN_CHOICE = Choice("neighbours", "", {}, {}, 0.0, {"neighbours": 0.0}, {"neighbours": 1.0})
+PLAIN_CHOICE = Choice("neighbors", "", {}, {}, 0.0, {"neighbors": 0.0}, {"neighbors": 1.0})
 
 
 def test_a_cheap_method_that_does_as_well_is_told():
     choice = dataclasses.replace(
         PLAIN_CHOICE,
-        aurocs={"neighbours": 0.9},
-        cheap_aurocs={NEIGHBOURS: 0.9, COMPONENTS: 0.89},
+        aurocs={"neighbors": 0.9},
+        cheap_aurocs={NEIGHBORS: 0.9, COMPONENTS: 0.89},
     )
     (line,) = choice.warnings()
     assert line == (
-        "On made-up anomalies, blurred pixels, nearest neighbours (0.900) does as well as the "
-        "score 'neighbours' (0.900), without a network."
+        "On made-up anomalies, blurred pixels, nearest neighbors (0.900) does as well as the "
+        "score 'neighbors' (0.900), without a network."
     )
 
 
@@ -383,10 +383,10 @@ def test_a_score_that_is_how_much_there_is_to_see_is_told():
     assert dataclasses.replace(PLAIN_CHOICE, correlation=-0.7).warnings() == []
 
 
-def test_a_score_of_several_parts_is_minus_the_largest_of_them_standardised():
-    parts = SCORES["neighbours and peaks"]
+def test_a_score_of_several_parts_is_minus_the_largest_of_them_standardized():
+    parts = SCORES["neighbors and peaks"]
     choice = Choice(
-        "neighbours and peaks",
+        "neighbors and peaks",
         "",
         {},
         {},
@@ -394,5 +394,5 @@ def test_a_score_of_several_parts_is_minus_the_largest_of_them_standardised():
         dict.fromkeys(parts, 1.0),
         dict.fromkeys(parts, 2.0),
     )
-    combined = choice.combine({"neighbours": np.array([1.0, 3.0]), "peak": np.array([3.0, 2.0])})
+    combined = choice.combine({"neighbors": np.array([1.0, 3.0]), "peak": np.array([3.0, 2.0])})
     np.testing.assert_array_equal(combined, [-1, -1])

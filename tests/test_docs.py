@@ -15,9 +15,9 @@ from sphinx.errors import ConfigError
 
 import convae
 from convae import errors
-from convae.cli import commands
+from convae.architecture.recipe import LOSS_NAMES, PRESETS
+from convae.cli.main import commands
 from convae.images import write_image
-from convae.nn.config import LOSS_NAMES, PRESETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -87,7 +87,9 @@ def test_the_quickstart_shows_every_verb():
 
 def test_the_page_of_the_command_line_is_made_from_its_help():
     (directive,) = blocks(PAGES["docs/cli.md"], "{eval-rst}")
-    assert directive == (".. click:: convae.cli:commands\n   :prog: convae\n   :nested: full\n")
+    assert directive == (
+        ".. click:: convae.cli.main:commands\n   :prog: convae\n   :nested: full\n"
+    )
 
 
 def test_the_quickstart_names_every_preset_and_every_extra():

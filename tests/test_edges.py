@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from convae.anomaly.cells import MOST_CELLS, cell_side
-from convae.anomaly.edges import edge_features, num_edge_features
 from convae.images import to_float
+from convae.jobs.anomaly.cells import MOST_CELLS, cell_side
+from convae.jobs.anomaly.edges import edge_features, num_edge_features
 
 
 @pytest.mark.parametrize("shape", [(3, 28, 28, 1), (2, 8, 8, 3), (2, 9, 31, 4), (1, 130, 70, 3)])
@@ -32,9 +32,9 @@ def test_neither_contrast_nor_brightness_counts(digits):
 
 
 def test_equal_channels_are_as_one(digits):
-    grey = to_float(digits)
+    gray = to_float(digits)
     np.testing.assert_allclose(
-        edge_features(np.repeat(grey, 3, axis=3)), edge_features(grey), atol=1e-6
+        edge_features(np.repeat(gray, 3, axis=3)), edge_features(gray), atol=1e-6
     )
 
 

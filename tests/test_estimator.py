@@ -13,8 +13,8 @@ from sklearn.pipeline import make_pipeline
 
 from convae import ConvAutoencoder, load_dataset
 from convae.errors import ImageError, ModelFileError, OutputError, ParameterError
-from convae.modelfile import FittedJob, read_model, write_model
 from convae.nn.backend import keras
+from convae.storage.modelfile import FittedJob, read_model, write_model
 
 TINY = {"filters": (3,), "latent_dim": 2, "epochs": 1}
 

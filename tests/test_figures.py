@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convae.figures import comparison, gallery, loss_curve, overlay
+from convae.report.figures import comparison, gallery, loss_curve, overlay
 
 HISTORY = [
     {"epoch": 1, "loss": 0.2, "val_loss": None, "learning_rate": 1e-3, "elapsed_s": 1.0},

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from convae.errors import ConvaeError, OutputError
-from convae.files import open_whole, write_whole
+from convae.storage.files import open_whole, write_whole
 
 
 def contents(folder):

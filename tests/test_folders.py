@@ -13,11 +13,11 @@ from convae.errors import DataError, ImageError, OutputError, ParameterError
 from convae.images import fit_size, memory, read_images, to_float, write_image
 
 
-def grey(height, width, value=100):
+def gray(height, width, value=100):
     return np.full((height, width, 1), value, np.uint8)
 
 
-def colour(height, width, value=100):
+def color(height, width, value=100):
     return np.full((height, width, 3), value, np.uint8)
 
 
@@ -36,9 +36,9 @@ def names_in(root):
 
 
 def test_pictures_of_one_size_come_back_as_they_are_sorted_by_path(tmp_path):
-    folder(tmp_path / "b", one=grey(20, 30, 3))
-    folder(tmp_path / "a" / "deep", two=grey(20, 30, 2))
-    folder(tmp_path, c=grey(20, 30, 4), B=grey(20, 30, 1))
+    folder(tmp_path / "b", one=gray(20, 30, 3))
+    folder(tmp_path / "a" / "deep", two=gray(20, 30, 2))
+    folder(tmp_path, c=gray(20, 30, 4), B=gray(20, 30, 1))
     found = read_images(tmp_path)
     assert found.paths == ("B.png", "a/deep/two.png", "b/one.png", "c.png")
     assert found.images[:, 0, 0, 0].tolist() == [1, 2, 3, 4]
@@ -48,38 +48,38 @@ def test_pictures_of_one_size_come_back_as_they_are_sorted_by_path(tmp_path):
 
 
 def test_hidden_files_other_endings_and_links_to_folders_are_left_out(tmp_path):
-    folder(tmp_path, a=grey(8, 8))
-    folder(tmp_path / ".hidden", b=grey(8, 8))
-    folder(tmp_path, **{".c": grey(8, 8)})
+    folder(tmp_path, a=gray(8, 8))
+    folder(tmp_path / ".hidden", b=gray(8, 8))
+    folder(tmp_path, **{".c": gray(8, 8)})
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "loop").symlink_to(tmp_path)
     assert read_images(tmp_path).paths == ("a.png",)
 
 
 def test_endings_count_in_any_case_and_content_counts_more_than_the_ending(tmp_path):
-    Image.fromarray(grey(9, 9)[..., 0]).save(tmp_path / "a.JPG", "PNG")
-    assert read_images(tmp_path).images.tolist() == grey(9, 9)[np.newaxis].tolist()
+    Image.fromarray(gray(9, 9)[..., 0]).save(tmp_path / "a.JPG", "PNG")
+    assert read_images(tmp_path).images.tolist() == gray(9, 9)[np.newaxis].tolist()
 
 
 def test_unicode_and_very_long_names_are_read(tmp_path):
     names = ("x" * 251 + ".png", "żółć 図 🙂.png")
     for name in names:
-        Image.fromarray(grey(8, 8)[..., 0]).save(tmp_path / name)
+        Image.fromarray(gray(8, 8)[..., 0]).save(tmp_path / name)
     assert read_images(tmp_path).paths == names
 
 
 def test_a_folder_named_like_a_picture_is_a_folder(tmp_path):
-    folder(tmp_path / "x.png", a=grey(8, 8))
+    folder(tmp_path / "x.png", a=gray(8, 8))
     assert read_images(tmp_path).paths == ("x.png/a.png",)
 
 
 @pytest.mark.parametrize(
     ("pictures", "channels"),
     [
-        ([grey(8, 8), grey(8, 8)], 1),
-        ([grey(8, 8), colour(8, 8)], 3),
-        ([grey(8, 8), colour(8, 8), alpha(8, 8)], 4),
-        ([grey(8, 8), alpha(8, 8)], 4),
+        ([gray(8, 8), gray(8, 8)], 1),
+        ([gray(8, 8), color(8, 8)], 3),
+        ([gray(8, 8), color(8, 8), alpha(8, 8)], 4),
+        ([gray(8, 8), alpha(8, 8)], 4),
     ],
 )
 def test_the_richest_picture_decides_the_channels(tmp_path, pictures, channels):
@@ -93,7 +93,7 @@ def test_the_richest_picture_decides_the_channels(tmp_path, pictures, channels):
 
 
 def test_wanted_channels_are_made_and_alpha_goes_onto_white(tmp_path):
-    folder(tmp_path, a=colour(8, 8), b=alpha(8, 8))
+    folder(tmp_path, a=color(8, 8), b=alpha(8, 8))
     for channels in (1, 3):
         images = read_images(tmp_path, channels=channels).images
         assert images.shape == (2, 8, 8, channels)
@@ -115,7 +115,7 @@ def test_wanted_channels_are_made_and_alpha_goes_onto_white(tmp_path):
     ],
 )
 def test_the_size_follows_the_pictures(tmp_path, sizes, expected):
-    folder(tmp_path, **{str(k): grey(*size) for k, size in enumerate(sizes)})
+    folder(tmp_path, **{str(k): gray(*size) for k, size in enumerate(sizes)})
     found = read_images(tmp_path)
     assert found.images.shape == (len(sizes), *expected, 1)
     assert found.num_resized == sum(size != expected for size in sizes)
@@ -133,17 +133,17 @@ def test_a_wanted_size_and_fit_are_used(tmp_path, fit):
 
 
 def test_one_16_bit_scan_makes_all_images_float(tmp_path):
-    folder(tmp_path, a=grey(8, 8, 51), b=colour(8, 8, 255))
+    folder(tmp_path, a=gray(8, 8, 51), b=color(8, 8, 255))
     tifffile.imwrite(tmp_path / "c.tif", np.full((8, 8), 13107, np.uint16))
     images = read_images(tmp_path).images
     assert images.dtype == np.float32
-    assert np.array_equal(images[0], to_float(colour(8, 8, 51)))
+    assert np.array_equal(images[0], to_float(color(8, 8, 51)))
     assert np.array_equal(images[1], np.ones((8, 8, 3), np.float32))
     assert np.allclose(images[2], 0.2)
 
 
 def test_bad_pictures_are_skipped_with_their_reasons(tmp_path):
-    folder(tmp_path, a=grey(8, 8, 1), e=grey(8, 8, 5), f=grey(7, 9))
+    folder(tmp_path, a=gray(8, 8, 1), e=gray(8, 8, 5), f=gray(7, 9))
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "b.png").touch()
     (tmp_path / "c.png").write_bytes(whole[:45])
@@ -168,7 +168,7 @@ def test_bad_pictures_are_skipped_with_their_reasons(tmp_path):
 
 
 def test_one_corrupt_picture_among_many_costs_nothing_else(tmp_path):
-    folder(tmp_path, **{f"{k:03}": grey(8, 8, k) for k in range(200)})
+    folder(tmp_path, **{f"{k:03}": gray(8, 8, k) for k in range(200)})
     (tmp_path / "100.png").write_bytes((tmp_path / "100.png").read_bytes()[:50])
     found = read_images(tmp_path)
     assert found.images[:, 0, 0, 0].tolist() == [k for k in range(200) if k != 100]
@@ -177,7 +177,7 @@ def test_one_corrupt_picture_among_many_costs_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("length", [0, 45])
 def test_strict_refuses_the_first_bad_picture(tmp_path, length):
-    folder(tmp_path, a=grey(8, 8), b=grey(8, 8), c=grey(8, 8))
+    folder(tmp_path, a=gray(8, 8), b=gray(8, 8), c=gray(8, 8))
     for name in ("b.png", "c.png"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:length])
     with pytest.raises(ImageError, match=r"A picture must .* b\.png"):
@@ -185,7 +185,7 @@ def test_strict_refuses_the_first_bad_picture(tmp_path, length):
 
 
 def test_files_named_one_by_one_keep_their_order(tmp_path):
-    folder(tmp_path, a=grey(8, 8, 1), b=grey(8, 8, 2))
+    folder(tmp_path, a=gray(8, 8, 1), b=gray(8, 8, 2))
     (tmp_path / "c").write_bytes((tmp_path / "a.png").read_bytes())
     paths = [tmp_path / "b.png", str(tmp_path / "a.png"), tmp_path / "c"]
     found = read_images(paths)
@@ -194,13 +194,13 @@ def test_files_named_one_by_one_keep_their_order(tmp_path):
 
 
 def test_one_file_is_one_image(tmp_path):
-    folder(tmp_path, a=grey(8, 8))
+    folder(tmp_path, a=gray(8, 8))
     found = read_images(str(tmp_path / "a.png"))
     assert (found.images.shape, found.paths) == ((1, 8, 8, 1), ("a.png",))
 
 
 def test_progress_goes_up_to_its_end_even_with_bad_pictures(tmp_path):
-    folder(tmp_path, a=grey(8, 8), b=grey(8, 8))
+    folder(tmp_path, a=gray(8, 8), b=gray(8, 8))
     (tmp_path / "c.png").touch()
     steps = []
     read_images(tmp_path, progress=lambda done, total: steps.append((done, total)))
@@ -208,12 +208,12 @@ def test_progress_goes_up_to_its_end_even_with_bad_pictures(tmp_path):
 
 
 def test_a_picture_that_is_finished_while_others_are_read_waits_for_the_next_time(tmp_path):
-    folder(tmp_path, b=grey(8, 8, 2))
+    folder(tmp_path, b=gray(8, 8, 2))
     (tmp_path / "a.png").touch()
 
     def finish(done, _):
         if done == 2:
-            write_image(tmp_path / "a.png", grey(8, 8, 1))
+            write_image(tmp_path / "a.png", gray(8, 8, 1))
 
     found = read_images(tmp_path, progress=finish)
     assert found.paths == ("b.png",)
@@ -235,7 +235,7 @@ def test_a_folder_where_nothing_can_be_read_is_refused(tmp_path):
         DataError, match=r"At least one .* has 2 and none is\. The first, a\.png: A"
     ):
         read_images(tmp_path)
-    folder(tmp_path, a=grey(8, 8), b=grey(8, 8))
+    folder(tmp_path, a=gray(8, 8), b=gray(8, 8))
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:45])
     with pytest.raises(
@@ -254,14 +254,14 @@ def test_no_path_and_a_missing_path_are_refused(tmp_path):
 
 
 def test_settings_are_checked(tmp_path):
-    folder(tmp_path, a=grey(8, 8))
+    folder(tmp_path, a=gray(8, 8))
     for wrong in ({"size": 3}, {"channels": 2}, {"fit": "squeeze"}):
         with pytest.raises(ParameterError, match=f"{next(iter(wrong))} must be"):
             read_images(tmp_path, **wrong)
 
 
 def test_too_many_images_for_the_memory_are_refused_before_decoding(tmp_path, monkeypatch):
-    folder(tmp_path, a=grey(8, 8), b=colour(8, 8))
+    folder(tmp_path, a=gray(8, 8), b=color(8, 8))
     monkeypatch.setattr(memory, "memory_limit", lambda: 2 * 8 * 8 * 3)
     assert read_images(tmp_path).images.shape == (2, 8, 8, 3)
     text = (
@@ -272,7 +272,7 @@ def test_too_many_images_for_the_memory_are_refused_before_decoding(tmp_path, mo
 
 
 def test_a_store_holds_the_images_instead_of_memory(tmp_path, monkeypatch):
-    folder(tmp_path / "a", **{f"{k}": grey(8 + k, 9, k) for k in range(20)})
+    folder(tmp_path / "a", **{f"{k}": gray(8 + k, 9, k) for k in range(20)})
     (tmp_path / "a" / "7.png").write_bytes(b"broken")
     expected = read_images(tmp_path / "a", channels=3)
     monkeypatch.setattr(memory, "memory_limit", lambda: 0)
@@ -295,7 +295,7 @@ def test_a_store_holds_the_images_instead_of_memory(tmp_path, monkeypatch):
 
 
 def test_a_store_takes_8_and_16_bits_together(tmp_path):
-    folder(tmp_path, a=grey(8, 8, 51))
+    folder(tmp_path, a=gray(8, 8, 51))
     tifffile.imwrite(tmp_path / "b.tif", np.full((8, 8), 13107, np.uint16))
     images = read_images(tmp_path, store=tmp_path / "images.npy").images
     assert images.dtype == np.float32
@@ -303,9 +303,9 @@ def test_a_store_takes_8_and_16_bits_together(tmp_path):
 
 
 def test_a_store_may_lie_in_the_folder_and_is_replaced_the_next_time(tmp_path):
-    folder(tmp_path, a=grey(8, 8, 1))
+    folder(tmp_path, a=gray(8, 8, 1))
     first = read_images(tmp_path, store=tmp_path / "images.npy")
-    folder(tmp_path, b=grey(8, 8, 2))
+    folder(tmp_path, b=gray(8, 8, 2))
     second = read_images(tmp_path, store=tmp_path / "images.npy")
     assert (first.paths, second.paths) == (("a.png",), ("a.png", "b.png"))
     assert first.images[:, 0, 0, 0].tolist() == [1]
@@ -316,7 +316,7 @@ def test_a_store_may_lie_in_the_folder_and_is_replaced_the_next_time(tmp_path):
 @pytest.mark.parametrize("step", [1, 3, 4])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
 def test_an_interruption_leaves_no_store(tmp_path, step, error):
-    folder(tmp_path, a=grey(8, 8), b=grey(8, 8))
+    folder(tmp_path, a=gray(8, 8), b=gray(8, 8))
 
     def interrupt(done, _):
         if done == step:
@@ -328,7 +328,7 @@ def test_an_interruption_leaves_no_store(tmp_path, step, error):
 
 
 def test_a_full_disk_and_a_bad_picture_leave_no_store(tmp_path, full_disk):
-    folder(tmp_path, a=grey(100, 100), b=grey(100, 100), c=grey(100, 100))
+    folder(tmp_path, a=gray(100, 100), b=gray(100, 100), c=gray(100, 100))
     with full_disk(15_000), pytest.raises(OutputError, match="gave 'File too large'"):
         read_images(tmp_path, store=tmp_path / "images.npy")
     (tmp_path / "b.png").write_bytes((tmp_path / "b.png").read_bytes()[:45])
@@ -344,7 +344,7 @@ def test_a_full_disk_and_a_bad_picture_leave_no_store(tmp_path, full_disk):
 
 
 def test_a_store_that_the_disk_has_no_room_for_is_refused_before_decoding(tmp_path, monkeypatch):
-    folder(tmp_path, a=grey(8, 8), b=grey(8, 8))
+    folder(tmp_path, a=gray(8, 8), b=gray(8, 8))
     asked = []
 
     def usage(path):
@@ -378,8 +378,8 @@ def test_the_memory_limit_is_stated_even_where_the_system_does_not_tell(monkeypa
 
 
 def test_what_may_not_be_read_is_skipped(unprivileged):
-    folder(unprivileged, a=grey(8, 8), b=grey(8, 8))
-    folder(unprivileged / "closed", c=grey(8, 8))
+    folder(unprivileged, a=gray(8, 8), b=gray(8, 8))
+    folder(unprivileged / "closed", c=gray(8, 8))
     (unprivileged / "b.png").chmod(0)
     (unprivileged / "closed").chmod(0)
     try:

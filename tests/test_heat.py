@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convae.anomaly.cells import cell_side
-from convae.anomaly.heat import Box, largest_box, smooth_cells, to_pixels
+from convae.jobs.anomaly.cells import cell_side
+from convae.jobs.anomaly.heat import Box, largest_box, smooth_cells, to_pixels
 
 
 @given(st.integers(8, 90), st.integers(8, 90), st.integers(0, 9))

@@ -91,7 +91,7 @@ def test_the_first_image_with_a_value_that_is_not_finite_is_named(value):
         (np.ma.zeros((2, 8, 8)), r"without a mask; received a masked array\. Fill it"),
         (np.zeros(()), r"num_images, height.*received the shape \(\)\. Reshape it"),
         (np.zeros((5, 784)), r"received the shape \(5, 784\)\. For flat rows.*\(-1, 28, 28, 1\)"),
-        (np.zeros((30, 40)), r"received the shape \(30, 40\)\. For one grey image.*newaxis"),
+        (np.zeros((30, 40)), r"received the shape \(30, 40\)\. For one gray image.*newaxis"),
         (np.zeros((3, 7)), r"received the shape \(3, 7\)\. Reshape it"),
         (np.zeros((1, 2, 8, 8, 3)), r"received the shape \(1, 2, 8, 8, 3\)\. Reshape it"),
         (np.zeros((0, 8, 8, 1)), r"at least one image; received the shape \(0, 8, 8, 1\)"),

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from convae import ConvAutoencoder
-from convae.cli import main
-from convae.runs import CHECKPOINT, MODEL
-from convae.safefile import read_tensors
+from convae.cli.main import main
+from convae.report.runs import CHECKPOINT, MODEL
+from convae.storage.safefile import read_tensors
 
 CONVAE = Path(sys.executable).with_name("convae")
 TIMEOUT_S = 120
@@ -96,7 +96,7 @@ def ctrl_c_at(epoch, step):
             pass
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convae.progress.TrainingProgress", PressCtrlC)
+        patch.setattr("convae.cli.progress.TrainingProgress", PressCtrlC)
         patch.setattr("convae.nn.train.LONGEST_CALL_S", 0.0)  # a step a call
         yield
 
@@ -293,7 +293,7 @@ def test_early_stopping_counts_the_epochs_before_the_interruption(command, data,
 def test_a_ctrl_c_that_a_callback_swallows_comes_back():
     program = """
 import sys, time
-import convae.cli
+import convae.cli.main
 
 class Swallows:
     def __del__(self):
@@ -305,9 +305,9 @@ def wait(arguments):
     for _ in range(200):
         time.sleep(0.05)
 
-convae.cli.commands.callback = None
-convae.cli.commands.main = lambda *_, **__: wait(None)
-convae.cli.entry_point()
+convae.cli.main.commands.callback = None
+convae.cli.main.commands.main = lambda *_, **__: wait(None)
+convae.cli.main.entry_point()
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S

@@ -13,7 +13,7 @@ from convae.coding.latents import NUM_VALUES, LatentModel, bounds_of
 from convae.coding.packing import pack, unpack
 from convae.coding.rans import TOTAL
 from convae.errors import ModelFileError, ParameterError
-from convae.modelfile import FittedJob
+from convae.storage.modelfile import FittedJob
 
 SHAPE, FILTERS, NUM_CODES = (9, 11, 3), (4, 6), 5
 GOLDEN = "541db359997de1f9a8bee7f9a7100043aae3eff6971c4271d7b4da8d32ac7f13"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from convae import ConvAutoencoder
-from convae.metrics import ssim
+from convae.images.metrics import ssim
 from convae.nn.backend import keras
 from convae.nn.losses import LOSSES
 

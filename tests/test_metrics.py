@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from convae.errors import ImageError
-from convae.metrics import psnr_db, squared_errors, ssim
+from convae.images.metrics import psnr_db, squared_errors, ssim
 
 SHAPES = st.tuples(
     st.integers(1, 3), st.integers(8, 17), st.integers(8, 17), st.sampled_from((1, 3, 4))
@@ -106,10 +106,10 @@ def test_each_image_is_judged_as_if_it_were_alone(monkeypatch):
 
 @pytest.mark.parametrize("judge", [squared_errors, ssim])
 def test_images_of_other_shapes_are_refused(judge):
-    grey, coloured = np.zeros((2, 8, 8, 1), np.float32), np.zeros((2, 8, 8, 3), np.float32)
+    gray, colored = np.zeros((2, 8, 8, 1), np.float32), np.zeros((2, 8, 8, 3), np.float32)
     text = (
         r"Images that are compared must have one shape; received \(2, 8, 8, 1\) and "
         r"\(2, 8, 8, 3\)\. Bring both to one size with convae\.images\.fit_size\."
     )
     with pytest.raises(ImageError, match=text):
-        judge(grey, coloured)
+        judge(gray, colored)

@@ -13,10 +13,16 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convae.architecture.plan import Architecture
 from convae.errors import ModelFileError, ParameterError
-from convae.modelfile import FittedJob, ModelContents, model_identity, read_model, write_model
-from convae.nn.config import Architecture
-from convae.safefile import file_identity, read_tensors, write_tensors
+from convae.storage.modelfile import (
+    FittedJob,
+    ModelContents,
+    model_identity,
+    read_model,
+    write_model,
+)
+from convae.storage.safefile import file_identity, read_tensors, write_tensors
 
 PAGE = Path(__file__).parents[1] / "docs" / "format.md"
 with_page = pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not here")
@@ -228,7 +234,7 @@ def test_a_section_of_the_wrong_kind_is_refused(tmp_path, section, value, text):
         ({"height": 7}, "height must be from 8 to 65536; received 7."),
         ({"height": True}, "height must be a whole number from 8 to 65536; received True."),
         ({"width": 8.0}, "width must be a whole number from 8 to 65536; received 8.0."),
-        ({"channels": 2}, "channels must be 1 (grey), 3 (RGB) or 4 (RGBA); received 2."),
+        ({"channels": 2}, "channels must be 1 (gray), 3 (RGB) or 4 (RGBA); received 2."),
         ({"filters": []}, "filters must be a tuple of 1 to 12 whole numbers"),
         ({"filters": 2}, "filters must be a list; received 2."),
         ({"filters": [1] * 13}, "filters must be a tuple of 1 to 12 whole numbers"),

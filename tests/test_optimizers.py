@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from convae.architecture.recipe import TrainingOptions
 from convae.nn.backend import keras
-from convae.nn.config import TrainingOptions
 from convae.nn.optimizers import Muon, make_optimizer
 
 

@@ -17,17 +17,17 @@ from convae.images.pictures import decode, read_header
 
 RAMP = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
 DEEP = RAMP.astype(np.uint16) * 256 + 17
-COLOURS = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=-1)
-COLOURS_ALPHA = np.concatenate([COLOURS, RAMP[..., np.newaxis]], axis=-1)
+COLORS = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=-1)
+COLORS_ALPHA = np.concatenate([COLORS, RAMP[..., np.newaxis]], axis=-1)
 
 
-def png(width, height, depth, colour_type, rows=b"", extra=b""):
+def png(width, height, depth, color_type, rows=b"", extra=b""):
     def chunk(kind, data):
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
@@ -67,7 +67,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, image):
     assert np.array_equal(same_header(path), image)
 
 
-def test_a_grey_image_may_lack_its_channel_axis_when_written(tmp_path):
+def test_a_gray_image_may_lack_its_channel_axis_when_written(tmp_path):
     write_image(tmp_path / "image.png", RAMP)
     assert np.array_equal(read_image(tmp_path / "image.png")[..., 0], RAMP)
 
@@ -113,8 +113,8 @@ LOSSLESS = [
 
 
 @pytest.mark.parametrize(("mode", "name", "channels"), LOSSLESS)
-def test_every_mode_becomes_the_colours_it_stands_for(tmp_path, mode, name, channels):
-    picture = Image.fromarray(COLOURS_ALPHA if mode in ("LA", "RGBA") else COLOURS).convert(mode)
+def test_every_mode_becomes_the_colors_it_stands_for(tmp_path, mode, name, channels):
+    picture = Image.fromarray(COLORS_ALPHA if mode in ("LA", "RGBA") else COLORS).convert(mode)
     options = {"lossless": True, "exact": True} if name.endswith("webp") else {}
     picture.save(tmp_path / name, **options)
     image = same_header(tmp_path / name)
@@ -134,16 +134,16 @@ def test_a_jpeg_is_close_to_what_it_was(tmp_path, mode):
     assert np.abs(image.astype(int) - expected).max() <= 6
 
 
-def test_a_grey_palette_is_grey(tmp_path):
+def test_a_gray_palette_is_gray(tmp_path):
     picture = Image.fromarray(RAMP // 16).convert("P")
-    picture.putpalette([value for grey in range(16) for value in [grey * 17] * 3])
+    picture.putpalette([value for gray in range(16) for value in [gray * 17] * 3])
     picture.save(tmp_path / "a.png")
     assert np.array_equal(same_header(tmp_path / "a.png")[..., 0], RAMP // 16 * 17)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
-def test_a_transparent_colour_becomes_alpha(tmp_path, mode):
-    picture = Image.fromarray(COLOURS).convert(mode)
+def test_a_transparent_color_becomes_alpha(tmp_path, mode):
+    picture = Image.fromarray(COLORS).convert(mode)
     key = picture.getpixel((3, 3))
     picture.save(tmp_path / "a.png", transparency=key)
     image = same_header(tmp_path / "a.png")
@@ -151,7 +151,7 @@ def test_a_transparent_colour_becomes_alpha(tmp_path, mode):
     assert set(np.unique(image[..., 3])) == {0, 255}
 
 
-def test_grey_multiplied_by_its_alpha_is_divided_again(tmp_path):
+def test_gray_multiplied_by_its_alpha_is_divided_again(tmp_path):
     pixels = np.full((8, 8, 2), (50, 100), np.uint8)
     tifffile.imwrite(
         tmp_path / "a.tif", pixels, photometric="minisblack", extrasamples=["assocalpha"]
@@ -162,14 +162,14 @@ def test_grey_multiplied_by_its_alpha_is_divided_again(tmp_path):
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_16_bit_grey_tiff_keeps_all_its_bits(tmp_path, byteorder, compression):
+def test_16_bit_gray_tiff_keeps_all_its_bits(tmp_path, byteorder, compression):
     tifffile.imwrite(tmp_path / "a.tif", DEEP, byteorder=byteorder, compression=compression)
     image = same_header(tmp_path / "a.tif")
     assert image.dtype == np.float32
     assert np.array_equal(np.rint(image[..., 0] * 65535), DEEP)
 
 
-def test_16_bit_grey_png_keeps_all_its_bits(tmp_path):
+def test_16_bit_gray_png_keeps_all_its_bits(tmp_path):
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in DEEP)
     (tmp_path / "a.png").write_bytes(png(20, 12, 16, 0, rows))
     assert np.array_equal(np.rint(same_header(tmp_path / "a.png")[..., 0] * 65535), DEEP)
@@ -192,7 +192,7 @@ def test_a_scan_where_white_is_zero_is_turned_round(tmp_path, pixels):
     assert np.allclose(white.astype(float), whole - black.astype(float), atol=1e-6)
 
 
-def test_12_bit_grey_is_divided_by_its_own_largest_value():
+def test_12_bit_gray_is_divided_by_its_own_largest_value():
     # Two values of 12 bits lie in three bytes.
     packed = np.array([0xFF, 0xF0, 0x00], np.uint8).tobytes() * 64
     tags = [
@@ -207,7 +207,7 @@ def test_12_bit_grey_is_divided_by_its_own_largest_value():
     assert np.array_equal(image[0, :4, 0], np.array([1, 0, 1, 0], np.float32))
 
 
-def test_floating_point_grey_in_its_range_is_taken(tmp_path):
+def test_floating_point_gray_in_its_range_is_taken(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", RAMP / np.float32(255))
     assert np.array_equal(same_header(tmp_path / "a.tif")[..., 0], RAMP / np.float32(255))
 
@@ -231,16 +231,16 @@ def test_values_that_would_have_to_be_cut_are_refused(tmp_path, pixels, text):
     refused(tmp_path / "a.tif", text)
 
 
-@pytest.mark.parametrize(("colour_type", "planes"), [(2, 3), (4, 2), (6, 4)])
-def test_16_bit_colour_and_alpha_in_png_are_refused(tmp_path, colour_type, planes):
+@pytest.mark.parametrize(("color_type", "planes"), [(2, 3), (4, 2), (6, 4)])
+def test_16_bit_color_and_alpha_in_png_are_refused(tmp_path, color_type, planes):
     rows = bytes((1 + 2 * planes * 8) * 8)
-    (tmp_path / "a.png").write_bytes(png(8, 8, 16, colour_type, rows))
-    refused(tmp_path / "a.png", "A colour picture, or one with alpha, must have 8 bits")
+    (tmp_path / "a.png").write_bytes(png(8, 8, 16, color_type, rows))
+    refused(tmp_path / "a.png", "A color picture, or one with alpha, must have 8 bits")
 
 
-def test_a_transparent_value_in_16_bit_grey_is_refused(tmp_path):
+def test_a_transparent_value_in_16_bit_gray_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(png(8, 8, 16, 0, bytes(17 * 8), extra=b"\0\0"))
-    refused(tmp_path / "a.png", "A colour picture, or one with alpha, must have 8 bits")
+    refused(tmp_path / "a.png", "A color picture, or one with alpha, must have 8 bits")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -329,15 +329,15 @@ def test_a_name_with_any_bytes_can_be_printed(tmp_path):
 
 
 WHOLE = {
-    "png": encoded(Image.fromarray(COLOURS_ALPHA), "PNG"),
-    "palette": encoded(Image.fromarray(COLOURS).convert("P"), "PNG"),
-    "jpeg": encoded(Image.fromarray(COLOURS), "JPEG"),
-    "progressive": encoded(Image.fromarray(COLOURS), "JPEG", progressive=True),
-    "gif": encoded(Image.fromarray(COLOURS), "GIF"),
-    "bmp": encoded(Image.fromarray(COLOURS), "BMP"),
-    "webp": encoded(Image.fromarray(COLOURS), "WEBP"),
+    "png": encoded(Image.fromarray(COLORS_ALPHA), "PNG"),
+    "palette": encoded(Image.fromarray(COLORS).convert("P"), "PNG"),
+    "jpeg": encoded(Image.fromarray(COLORS), "JPEG"),
+    "progressive": encoded(Image.fromarray(COLORS), "JPEG", progressive=True),
+    "gif": encoded(Image.fromarray(COLORS), "GIF"),
+    "bmp": encoded(Image.fromarray(COLORS), "BMP"),
+    "webp": encoded(Image.fromarray(COLORS), "WEBP"),
     "tiff": encoded(Image.fromarray(DEEP), "TIFF"),
-    "deflated": encoded(Image.fromarray(COLOURS), "TIFF", compression="tiff_adobe_deflate"),
+    "deflated": encoded(Image.fromarray(COLORS), "TIFF", compression="tiff_adobe_deflate"),
 }
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from coders import smooth_images
 
-from convae.coding.prediction import CODED_CENTRE, INPUT_CENTRE, predict, relative
+from convae.coding.prediction import CODED_CENTER, INPUT_CENTER, predict, relative
 from convae.coding.waves import OFFSETS
 
 SIZE = len(OFFSETS) + 1
@@ -17,7 +17,7 @@ def median(left, above, between):
     return sorted([left, above, left + above - between])[1]
 
 
-def test_a_prediction_is_the_median_of_two_neighbours_and_their_plane():
+def test_a_prediction_is_the_median_of_two_neighbors_and_their_plane():
     given = inputs(1)
     places = [OFFSETS.index(offset) for offset in ((0, -1), (-1, 0), (-1, -1))]
     expected = [median(*(int(given[0, place, index]) for place in places)) for index in range(300)]
@@ -38,13 +38,13 @@ def test_inputs_are_distances_cut_to_a_byte():
     found, wide = relative(given, 1, 8).astype(int), given.astype(int)
     own = predict(given, 1, 8)
     behind = [median(*wide[2, :3, index]) for index in range(300)]
-    centres = [wide[0, -1], own, np.array(behind)]
-    for plane, centre in enumerate(centres):
-        expected = np.clip(wide[plane, :-1] - centre + INPUT_CENTRE, 0, 255)
+    centers = [wide[0, -1], own, np.array(behind)]
+    for plane, center in enumerate(centers):
+        expected = np.clip(wide[plane, :-1] - center + INPUT_CENTER, 0, 255)
         np.testing.assert_array_equal(found[plane, :-1], expected)
     np.testing.assert_array_equal(found[1, -1], own)
     np.testing.assert_array_equal(found[2, -1], np.clip(behind, 0, 255))
-    known = wide[0, -1] - predict(given, 0, 8) + INPUT_CENTRE
+    known = wide[0, -1] - predict(given, 0, 8) + INPUT_CENTER
     np.testing.assert_array_equal(found[0, -1], np.clip(known, 0, 255))
 
 
@@ -58,18 +58,18 @@ def test_a_low_byte_is_predicted_from_whole_values_in_the_room_that_the_high_one
         high = 256 * wide[0, -1, index]
         likely = min(max(median(*values[:3, index]), high), high + 255)
         assert found[index] == likely - high
-        expected = np.clip(values[:-1, index] - likely + INPUT_CENTRE, 0, 255)
+        expected = np.clip(values[:-1, index] - likely + INPUT_CENTER, 0, 255)
         np.testing.assert_array_equal(distances[1, :-1, index], expected)
         # The high bytes by their own distance from the one that is known.
-        expected = np.clip(wide[0, :-1, index] - wide[0, -1, index] + INPUT_CENTRE, 0, 255)
+        expected = np.clip(wide[0, :-1, index] - wide[0, -1, index] + INPUT_CENTER, 0, 255)
         np.testing.assert_array_equal(distances[0, :-1, index], expected)
     high = predict(given, 0, 16)
     assert high.tolist() == [median(*wide[0, :3, index]) for index in range(300)]
     # Before the high byte is known, low ones are told from the likely value.
-    centre = np.array([median(*values[:3, index]) for index in range(300)])
+    center = np.array([median(*values[:3, index]) for index in range(300)])
     before = relative(given, 0, 16)
-    np.testing.assert_array_equal(before[1, :-1], np.clip(values[:-1] - centre + 128, 0, 255))
-    np.testing.assert_array_equal(before[1, -1], centre & 255)
+    np.testing.assert_array_equal(before[1, :-1], np.clip(values[:-1] - center + 128, 0, 255))
+    np.testing.assert_array_equal(before[1, -1], center & 255)
 
 
 @pytest.mark.parametrize(("plane", "bits"), [(0, 8), (2, 8), (0, 16), (1, 16), (2, 16)])
@@ -81,7 +81,7 @@ def test_what_is_not_known_yet_changes_nothing(plane, bits):
 
 
 def test_small_distances_share_a_high_half():
-    assert {(distance + CODED_CENTRE) >> 4 for distance in range(-8, 8)} == {CODED_CENTRE >> 4}
+    assert {(distance + CODED_CENTER) >> 4 for distance in range(-8, 8)} == {CODED_CENTER >> 4}
 
 
 def test_smooth_images_are_near_their_prediction():

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from convae.nn.history import EpochRecord
-from convae.progress import TrainingProgress, counted
+from convae.architecture.history import EpochRecord
+from convae.cli.progress import TrainingProgress, counted
 
 RECORD = EpochRecord(epoch=1, loss=0.25, val_loss=None, learning_rate=1e-3, elapsed_s=2.0)
 VALIDATED = EpochRecord(epoch=2, loss=0.125, val_loss=0.5, learning_rate=1e-3, elapsed_s=3.0)

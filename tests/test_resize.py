@@ -48,7 +48,7 @@ def test_floats_stay_in_their_range(image):
 @pytest.mark.parametrize("fit", FITS)
 def test_floats_and_bytes_are_resized_alike(channels, fit):
     image = gradient(24, 36, channels).astype(np.float32)
-    image[..., 3:] = 0.5 + image[..., 3:] / 2  # bytes lose the colour of what is hardly visible
+    image[..., 3:] = 0.5 + image[..., 3:] / 2  # bytes lose the color of what is hardly visible
     pixels = np.rint(image * 255).astype(np.uint8)
     floats = fit_size(pixels / np.float32(255), 16, 16, fit)
     assert np.abs(floats * 255 - fit_size(pixels, 16, 16, fit)).max() <= 3
@@ -91,7 +91,7 @@ def test_shrinking_averages_instead_of_picking_pixels(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_the_colour_of_transparent_pixels_does_not_bleed(dtype):
+def test_the_color_of_transparent_pixels_does_not_bleed(dtype):
     whole = 255 if dtype == np.uint8 else 1
     image = np.zeros((32, 32, 4), dtype)
     image[:, 16:] = (whole, 0, 0, whole)
@@ -110,7 +110,7 @@ def test_a_sliver_can_be_padded():
     image=arrays.arrays(np.uint8, (8, 9, 1)),
     way=st.lists(st.sampled_from([1, 3, 4]), max_size=5),
 )
-def test_grey_survives_every_way_through_the_channels(image, way):
+def test_gray_survives_every_way_through_the_channels(image, way):
     there = image
     for channels in way:
         there = fit_channels(there, channels)
@@ -133,7 +133,7 @@ def test_alpha_is_composited_on_white():
     assert (fit_channels(image / np.float32(255), 1)[4:] == np.float32(0.8)).all()
 
 
-def test_grey_is_the_luma_of_the_colour():
+def test_gray_is_the_luma_of_the_color():
     image = np.zeros((8, 8, 3), np.uint8)
     image[..., 1] = 255
     assert (fit_channels(image, 1) == 150).all()

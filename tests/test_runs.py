@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-import convae.runs
+import convae.report.runs
 from convae import ConvAutoencoder
 from convae.errors import OutputError, ParameterError
 from convae.images import to_float, to_uint8
-from convae.runs import (
+from convae.report.runs import (
     CHECKPOINT,
     MODEL,
     check_folder,
@@ -159,7 +159,7 @@ def test_the_gallery_goes_from_the_best_to_the_worst(tmp_path, fitted, digits, m
         seen.update(errors=errors, names=names)
         return np.zeros((8, 8, 3), np.uint8)
 
-    monkeypatch.setattr(convae.runs, "gallery", note)
+    monkeypatch.setattr(convae.report.runs, "gallery", note)
     errors = -fitted.score_samples(digits)
     for count, shown in ((1, 1), (5, 5), (64, 64), (1000, 64)):
         write_reconstructions(tmp_path, fitted, digits, NAMES, count)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from convae.errors import ModelFileError, ParameterError
-from convae.safefile import file_identity, read_tensors, write_tensors
+from convae.storage.safefile import file_identity, read_tensors, write_tensors
 
 ZEROS = "0" * 64
 OWN = {"format": "convae", "format_version": 1, "sha256": ZEROS}
@@ -125,7 +125,7 @@ def test_two_processes_write_the_same_bytes_whatever_the_order_of_the_input(tmp_
     program = """if True:
         import sys
         import numpy as np
-        from convae.safefile import write_tensors
+        from convae.storage.safefile import write_tensors
         names = [f"t{i}" for i in range(20)][:: int(sys.argv[2])]
         tensors = {name: np.full(3, int(name[1:]), "f4") for name in names}
         write_tensors(sys.argv[1], tensors, {name: 1 for name in names})

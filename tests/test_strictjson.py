@@ -3,7 +3,7 @@ import re
 import pytest
 
 from convae.errors import ModelFileError
-from convae.strictjson import parse_object
+from convae.storage.strictjson import parse_object
 
 
 def nested(depth):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from convae.anomaly.suspects import suspicion
+from convae.jobs.anomaly.suspects import suspicion
 
 
 def clusters(num_normal, *others, seed=0):

@@ -5,9 +5,9 @@ import pytest
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 
+from convae.architecture.history import EpochRecord
+from convae.autoencoder.tensorboard import TensorBoardLog
 from convae.errors import MissingExtraError, OutputError
-from convae.nn.history import EpochRecord
-from convae.tensorboard import TensorBoardLog
 
 FIRST = EpochRecord(epoch=1, loss=0.5, val_loss=None, learning_rate=1e-3, elapsed_s=1.0)
 SECOND = EpochRecord(epoch=2, loss=0.25, val_loss=0.125, learning_rate=5e-4, elapsed_s=1.0)

@@ -6,7 +6,7 @@ from convae.coding.samples import ContextSampler
 from convae.coding.tiles import LARGEST_TILE, SMALLEST_TILE, TileCollector, Tiles
 from convae.coding.waves import OFFSETS, Canvas, Wave
 from convae.errors import DataError
-from convae.pixelcodes import collect_tiles
+from convae.jobs.codec.pixels import collect_tiles
 
 
 def pictures(*sizes, channels=1):

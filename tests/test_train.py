@@ -11,7 +11,7 @@ from convae.nn import steps
 from convae.nn import train as training
 from convae.nn.backend import keras
 from convae.nn.checkpoint import read_checkpoint, write_checkpoint
-from convae.safefile import read_tensors, write_tensors
+from convae.storage.safefile import read_tensors, write_tensors
 
 RECIPE = {
     "filters": (3,),

@@ -20,7 +20,7 @@ import numpy as np
 from convae import ConvAutoencoder, load_dataset
 
 if TYPE_CHECKING:
-    from convae.nn.history import EpochRecord
+    from convae.architecture.history import EpochRecord
 
 
 class _Silent:

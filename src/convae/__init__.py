@@ -7,12 +7,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from convae.anomaly import AnomalyDetector
-    from convae.codec import ImageCodec
+    from convae.autoencoder.estimator import ConvAutoencoder
     from convae.datasets import Dataset, load_dataset
     from convae.errors import ConvaeError
-    from convae.estimator import ConvAutoencoder
     from convae.images import read_images
+    from convae.jobs.anomaly import AnomalyDetector
+    from convae.jobs.codec.codec import ImageCodec
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AnomalyDetector": "convae.anomaly",
-    "ConvAutoencoder": "convae.estimator",
+    "AnomalyDetector": "convae.jobs.anomaly",
+    "ConvAutoencoder": "convae.autoencoder.estimator",
     "ConvaeError": "convae.errors",
     "Dataset": "convae.datasets",
-    "ImageCodec": "convae.codec",
+    "ImageCodec": "convae.jobs.codec.codec",
     "load_dataset": "convae.datasets",
     "read_images": "convae.images",
 }

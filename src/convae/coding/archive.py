@@ -31,8 +31,8 @@ from convae.coding.contextmodel import CONTEXTS_JOB, ContextModel
 from convae.coding.latents import LATENTS_JOB, Codes, LatentModel
 from convae.coding.threads import threads
 from convae.errors import ModelFileError, ParameterError
-from convae.files import printable
-from convae.modelfile import ModelContents
+from convae.storage.files import printable
+from convae.storage.modelfile import ModelContents
 
 MAGIC = b"\x8aCAE\r\n\x1a\n"
 END = b"CAE\x8a"
@@ -66,7 +66,7 @@ def coding_models(contents: ModelContents, origin: str) -> tuple[ContextModel, L
     """What a model file has for coding.
 
     Args:
-        contents: What `convae.modelfile.read_model` returned.
+        contents: What `convae.storage.modelfile.read_model` returned.
         origin: What the message calls the file.
 
     Raises:

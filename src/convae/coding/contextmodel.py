@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.checks import whole_number
 from convae.coding.contexts import (
     LARGEST_HIDDEN,
     MOST_PLANES,
@@ -19,8 +20,7 @@ from convae.coding.contexts import (
 )
 from convae.coding.packing import digest, pack, unpack
 from convae.errors import ParameterError
-from convae.modelfile import FittedJob, reading_job
-from convae.nn.config import whole_number
+from convae.storage.modelfile import FittedJob, reading_job
 
 CONTEXTS_JOB = "contexts"
 _EXPONENTIALS = "exponentials"
@@ -107,7 +107,7 @@ class ContextModel:
         """The inverse of `to_job`, for a file that nobody vouches for.
 
         Args:
-            job: What `convae.modelfile.read_model` returned.
+            job: What `convae.storage.modelfile.read_model` returned.
             origin: What the message calls the file.
 
         Raises:

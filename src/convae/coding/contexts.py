@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.coding.prediction import CODED_CENTRE, predict, relative
+from convae.coding.prediction import CODED_CENTER, predict, relative
 from convae.coding.rans import TOTAL
 from convae.coding.waves import NEAREST, OFFSETS
 from convae.errors import ParameterError
@@ -64,7 +64,7 @@ def num_inputs(num_planes: int) -> int:
 def looked_up(plane: int, num_planes: int) -> list[int]:
     """Which inputs the network of a plane looks up: its own nearest, and one of each other plane.
 
-    Of a plane that is decoded already, that one is the pixel itself, else its left neighbour.
+    Of a plane that is decoded already, that one is the pixel itself, else its left neighbor.
     """
     size = len(OFFSETS) + 1
     own = len(NEAREST) if num_planes == 1 else _NEAREST_BESIDE_OTHERS
@@ -177,7 +177,7 @@ class ContextNetwork:
         """
         if not self.by_distance:
             return np.zeros(inputs.shape[-1], np.int64)
-        return predict(inputs, self.plane, self.bits).astype(np.int64) - CODED_CENTRE
+        return predict(inputs, self.plane, self.bits).astype(np.int64) - CODED_CENTER
 
     def hidden(self, inputs: Bytes, places: NDArray[np.int64]) -> Floats:
         """The activations that both halves of a byte are predicted from.

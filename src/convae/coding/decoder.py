@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.architecture.plan import KERNEL_SIDE, MOST_STAGES, NEGATIVE_SLOPE
 from convae.coding.threads import Run, do_in_parts
 from convae.errors import ParameterError
 
@@ -40,15 +41,13 @@ Tables = Mapping[str, NDArray[Any]]
 
 LARGEST_CODE = 63
 LARGEST_ACTIVATION = 1023
-SLOPE = np.float32(0.2)
+SLOPE = np.float32(NEGATIVE_SLOPE)
 # Places behind the point of the offset of an activation.
 OFFSET_BITS = 10
 # Logits of pixels, in 1/32, from -16 to 16.
 NUM_LOGITS, LOGIT_BITS = 1024, 5
-KERNEL = 3
 EXACT = 1 << 24
 LARGEST_SHIFT = 40
-MOST_STAGES = 12
 # As many images at a time as keep the largest array of a stage near the processor.
 BATCH_NUMBERS = 3 << 19
 # So many batches at a time are one thread's, and use the same memory.
@@ -130,7 +129,7 @@ class IntegerDecoder:
         """Numbers that a stage has in one array for each image."""
         rows, columns, _ = first_volume(self.shape, self.filters)
         sizes = [
-            (KERNEL**2 * filters * rows * columns) << 2 * stage
+            (KERNEL_SIDE**2 * filters * rows * columns) << 2 * stage
             for stage, filters in enumerate(reversed(self.filters))
         ]
         return max(sizes[1 if self._merged and len(sizes) > 1 else 0 :])
@@ -299,7 +298,7 @@ def products(volume: NDArray[Any], weights: NDArray[Any], space: Space) -> NDArr
     channels, rows, columns, count = volume.shape
     shares = space.take(f"shares {rows}", (len(weights), rows * columns * count))
     np.matmul(weights, volume.reshape(channels, -1), out=shares)
-    shares = shares.reshape(KERNEL**2, -1, rows, columns, count)
+    shares = shares.reshape(KERNEL_SIDE**2, -1, rows, columns, count)
     sums = shares[: len(_OWN)].reshape(2, 2, *shares.shape[1:])
     for share, (tap, parity) in zip(shares[len(_OWN) :], _MOVED, strict=True):
         down, right = (step // 2 for step in tap)
@@ -371,11 +370,11 @@ def table_shapes(
     }
     before = filters[-1]
     for stage, count in enumerate(reversed(filters)):
-        kinds[f"{stage}/weights"] = (np.int16, (KERNEL, KERNEL, before, count))
+        kinds[f"{stage}/weights"] = (np.int16, (KERNEL_SIDE, KERNEL_SIDE, before, count))
         kinds[f"{stage}/bias"] = (np.int32, (count,))
         kinds[f"{stage}/offsets"] = (np.int32, (count,))
         before = count
-    kinds["pixels/weights"] = (np.int16, (KERNEL, KERNEL, before, shape[2]))
+    kinds["pixels/weights"] = (np.int16, (KERNEL_SIDE, KERNEL_SIDE, before, shape[2]))
     kinds["pixels/bias"] = (np.int32, (shape[2],))
     kinds["logits"] = (np.uint8, (NUM_LOGITS,))
     return kinds

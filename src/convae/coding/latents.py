@@ -10,17 +10,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.architecture.plan import LARGEST_SIDE, SMALLEST_SIDE
+from convae.checks import whole_number
 from convae.coding.decoder import LARGEST_CODE, IntegerDecoder, table_shapes
 from convae.coding.packing import digest, pack, unpack
 from convae.coding.rans import TOTAL, Decoder, encode
 from convae.coding.threads import Run
 from convae.errors import ParameterError
-from convae.modelfile import FittedJob, reading_job
-from convae.nn.config import LARGEST_SIDE, SMALLEST_SIDE, whole_number
+from convae.storage.modelfile import FittedJob, reading_job
 
 LATENTS_JOB = "latents"
 NUM_VALUES = 2 * LARGEST_CODE + 1
-# Weight of the neighbours' values beside a value's own count, and how far they reach in deviations.
+# Weight of the neighbors' values beside a value's own count, and how far they reach in deviations.
 PRIOR, SMOOTHING = 0.2, 0.1
 _BOUNDS, _ANALYSIS, _MEAN = "bounds", "analysis", "mean"
 
@@ -128,7 +129,7 @@ class LatentModel:
         """The inverse of `to_job`, for a file that nobody vouches for.
 
         Args:
-            job: What `convae.modelfile.read_model` returned; every number is finite.
+            job: What `convae.storage.modelfile.read_model` returned; every number is finite.
             origin: What the message calls the file.
 
         Raises:

@@ -1,7 +1,7 @@
-"""What a byte is likely to be, from its neighbours, and what is near it, by the distance from that.
+"""What a byte is likely to be, from its neighbors, and what is near it, by the distance from that.
 
 In photographs the same differences come at any brightness, so that a network which sees differences
-learns from fewer images. The prediction is the median of the left neighbour, the upper one, and
+learns from fewer images. The prediction is the median of the left neighbor, the upper one, and
 their sum less the one between them (Weinberger, Seroussi and Sapiro, "The LOCO-I lossless image
 compression algorithm", 2000); of a plane behind the first, that of its difference to the plane
 before. Of a value of 16 bits, the low byte is predicted from whole values, as far as the high one
@@ -21,7 +21,7 @@ Integers = NDArray[np.signedinteger[Any]]
 LARGEST = 255
 # Where a distance of 0 stands among the bytes: as an input, and as what is coded. There the
 # distances from -8 to 7 share their high half.
-INPUT_CENTRE, CODED_CENTRE = 128, 136
+INPUT_CENTER, CODED_CENTER = 128, 136
 # Left, above, and between them.
 _MEDIAN_OF = slice(NEAREST.index((-1, -1)) + 1)
 
@@ -71,17 +71,17 @@ def relative(inputs: Bytes, plane: int, bits: int) -> Bytes:
     for other in range(len(inputs)):
         values = _values(inputs, other, bits, slice(None))
         if other > plane:
-            centre = _median(values[_MEDIAN_OF])
-            pixel = centre & LARGEST
+            center = _median(values[_MEDIAN_OF])
+            pixel = center & LARGEST
         else:
             pixel = predict(inputs, other, bits)
-            centre = pixel + _base(inputs, other, bits)
+            center = pixel + _base(inputs, other, bits)
             if other < plane:
-                pixel = values[-1] - centre + INPUT_CENTRE
-                centre = values[-1].copy()
+                pixel = values[-1] - center + INPUT_CENTER
+                center = values[-1].copy()
         window = values[:-1]
-        window -= centre
-        window += INPUT_CENTRE
+        window -= center
+        window += INPUT_CENTER
         found[other, :-1] = np.clip(window, 0, LARGEST, out=window)
         found[other, -1] = np.clip(pixel, 0, LARGEST)
     return found
@@ -103,7 +103,7 @@ def _base(inputs: Bytes, plane: int, bits: int) -> Any:  # noqa: ANN401 # or a n
 
 
 def _median(near: Integers) -> Integers:
-    """Of the left and the upper neighbour, and of their sum less the one between."""
+    """Of the left and the upper neighbor, and of their sum less the one between."""
     left, above, between = near
     found: Integers = left + above - between
     return np.clip(found, np.minimum(left, above), np.maximum(left, above), out=found)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.architecture.plan import Architecture, Layer
 from convae.coding.decoder import (
     EXACT,
     LARGEST_ACTIVATION,
@@ -23,14 +24,13 @@ from convae.coding.decoder import (
 Floats = NDArray[np.float32]
 Weights = Mapping[str, NDArray[np.float32]]
 
-EPSILON = 1e-3  # Keras's default for batch normalization
 _MOST_SHIFT = 30
 _LARGEST_WEIGHT = np.iinfo(np.int16).max
 
 
 def round_decoder(
+    architecture: Architecture,
     weights: Weights,
-    first_volume: tuple[int, int, int],
     basis: Floats,
     mean: Floats,
     codes: NDArray[np.int64],
@@ -38,38 +38,33 @@ def round_decoder(
     """Tables for `IntegerDecoder`.
 
     Args:
-        weights: Those of an autoencoder, by the names of `Architecture.weight_shapes`.
-        first_volume: Rows, columns and channels of what the dense layer gives.
+        architecture: That of an autoencoder.
+        weights: Its weights, by the names of `Architecture.weight_shapes`.
         basis: float32 `(num_codes, latent_dim)`: what one of each code adds to the latents.
         mean: float32 `(latent_dim,)`: the latents of a code of zeros.
         codes: int64 `(num_images, num_codes)`: codes of images, to see how large activations are.
     """
     tables: dict[str, NDArray[Any]] = {}
     shifts = []
-    kernel = basis @ weights["decoder/volume/kernel"]
-    bias = mean @ weights["decoder/volume/kernel"] + weights["decoder/volume/bias"]
+    dense, convolutions, normalizations = _decoder_layers(architecture)
+    kernel = basis @ weights[f"{dense.path}/kernel"]
+    bias = mean @ weights[f"{dense.path}/kernel"] + weights[f"{dense.path}/bias"]
     volume = codes.astype(np.float32) @ kernel + bias
     unit = _unit(volume)
     shift, tables["volume/weights"], tables["volume/bias"] = _scaled(
         kernel / unit, bias / unit, LARGEST_CODE
     )
     shifts.append(shift)
-    volume = volume.reshape(-1, *first_volume)
-    names = sorted(
-        (name.split("/")[1] for name in weights if name.startswith("decoder/conv2d_transpose_")
-         and name.endswith("/kernel")),
-        key=lambda name: int(name.rpartition("_")[2]),
-    )  # fmt: skip
-    signs = np.ones(first_volume[2], np.float32)
-    for stage, name in enumerate(names):
-        kernel = weights[f"decoder/{name}/kernel"].transpose(0, 1, 3, 2)
-        bias = weights[f"decoder/{name}/bias"]
-        number = name.rpartition("_")[2]
+    volume = volume.reshape(-1, *architecture.volume)
+    signs = np.ones(architecture.volume[2], np.float32)
+    *doubling, last = convolutions
+    for stage, (layer, normalization) in enumerate(zip(doubling, normalizations, strict=True)):
+        kernel = weights[f"{layer.path}/kernel"].transpose(0, 1, 3, 2)
+        bias = weights[f"{layer.path}/bias"]
         gamma, beta, average, variance = (
-            weights[f"decoder/batch_normalization_{number}/{kind}"]
-            for kind in ("gamma", "beta", "moving_mean", "moving_variance")
+            weights[f"{normalization.path}/{kind}"] for kind in normalization.weights
         )
-        gain = gamma / np.sqrt(variance + EPSILON)
+        gain = gamma / np.sqrt(variance + normalization.settings["epsilon"])
         offset = beta - gain * average
         sums = _doubled(volume, kernel) + bias
         volume = gain * np.maximum(sums, SLOPE * sums) + offset
@@ -83,8 +78,8 @@ def round_decoder(
         signs = np.where(gain < 0, -1, 1).astype(np.float32)
         offsets = np.rint((signs * offset / unit + 0.5) * (1 << OFFSET_BITS))
         tables[f"{stage}/offsets"] = np.clip(offsets, 1 - EXACT, EXACT - 1).astype(np.int32)
-    kernel = weights["decoder/reconstruction/kernel"].transpose(0, 1, 3, 2)
-    bias = weights["decoder/reconstruction/bias"]
+    kernel = weights[f"{last.path}/kernel"].transpose(0, 1, 3, 2)
+    bias = weights[f"{last.path}/bias"]
     scale = 1 << LOGIT_BITS
     shift, tables["pixels/weights"], tables["pixels/bias"] = _scaled(
         kernel * (signs * unit * scale)[:, np.newaxis], bias * scale + 0.5, LARGEST_ACTIVATION
@@ -94,6 +89,13 @@ def round_decoder(
     tables["logits"] = np.rint(255 / (1 + np.exp(-logits))).astype(np.uint8)
     tables["shifts"] = np.array(shifts, np.uint8)
     return tables
+
+
+def _decoder_layers(architecture: Architecture) -> tuple[Layer, list[Layer], list[Layer]]:
+    """The dense layer, the transposed convolutions, and what normalizes all but their last."""
+    layers = [layer for layer in architecture.layers() if layer.model == "decoder"]
+    by_kind = {layer.kind: [one for one in layers if one.kind == layer.kind] for layer in layers}
+    return by_kind["Dense"][0], by_kind["Conv2DTranspose"], by_kind["BatchNormalization"]
 
 
 def _doubled(volume: Floats, kernel: Floats) -> Floats:

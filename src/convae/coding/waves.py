@@ -1,4 +1,4 @@
-"""The order in which pixels are coded, and what is known of each one's neighbourhood by then.
+"""The order in which pixels are coded, and what is known of each one's neighborhood by then.
 
 Pixels are coded in waves: all those of a wave at once, of as many images as there are. A pixel's
 window holds pixels of earlier waves alone: in its own row some to the left, and in a few rows

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.errors import DataError
-from convae.files import printable
 from convae.images.memory import check_memory
 from convae.images.store import map_array, unreadable
+from convae.storage.files import printable
 
 # Names of one thing, as Keras, MedMNIST and plain users write them.
 TRAIN_KEYS = ("x_train", "train_images", "images")

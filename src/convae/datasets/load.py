@@ -24,13 +24,13 @@ from convae.datasets.fit import check_images, count_resized, fit_images, wanted_
 from convae.datasets.mnist import load_mnist
 from convae.datasets.parquet import Shards, find_shards, read_parquet
 from convae.errors import DataError, ParameterError
-from convae.files import printable
 from convae.images.folders import read_paths
 from convae.images.gather import FolderImages, PictureSettings, Progress, Skipped
 from convae.images.resize import Fit, Size
 from convae.images.store import StorePath
+from convae.storage.files import printable
 
-Labelled: TypeAlias = tuple[FolderImages, NDArray[Any] | None]
+Labeled: TypeAlias = tuple[FolderImages, NDArray[Any] | None]
 
 NAMES = ("digits", "mnist")
 
@@ -244,7 +244,7 @@ def _from_split(name: str, path: Path, settings: PictureSettings) -> Dataset:
 
 
 def _from_shards(name: str, path: Path, shards: Shards, settings: PictureSettings) -> Dataset:
-    def read(shards: Sequence[str], settings: PictureSettings, unread: Skipped) -> Labelled:
+    def read(shards: Sequence[str], settings: PictureSettings, unread: Skipped) -> Labeled:
         where = f"{printable(path)} (Parquet files: {len(shards):,})"
         rows = [(f"{shard} ", path / shard) for shard in shards]
         return read_parquet(rows, where, settings, unread)
@@ -263,9 +263,7 @@ def _like(train: FolderImages, settings: PictureSettings) -> PictureSettings:
     return dataclasses.replace(settings, size=(height, width), channels=depth, store=None)
 
 
-def _from_pictures(
-    name: str, source: str, train: Labelled, test: Labelled | None = None
-) -> Dataset:
+def _from_pictures(name: str, source: str, train: Labeled, test: Labeled | None = None) -> Dataset:
     pictures, labels = train
     more, more_labels = (None, None) if test is None else test
     return Dataset(

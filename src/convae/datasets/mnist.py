@@ -9,7 +9,7 @@ from typing import Any
 
 from convae.datasets.arrays import Arrays, read_idx_folder, read_npz
 from convae.errors import DataUnavailableError
-from convae.files import printable
+from convae.storage.files import printable
 
 DATA_VARIABLE = "CONVAE_DATA"
 FILE_NAME = "mnist.npz"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convae.errors import ConvaeError, DataError, MissingExtraError
-from convae.files import printable
 from convae.images.folders import find_files
 from convae.images.gather import FolderImages, PictureSettings, Skipped, gather
 from convae.images.pictures import EXTENSIONS
+from convae.storage.files import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
-"""The image contract: what an array of images must be; reading files is its neighbours' work.
+"""The image contract: what an array of images must be; reading files is its neighbors' work.
 
 Images are uint8, or float32 in [0, 1], of shape (num_images, height, width, channels) with
-height and width from 8 up and 1 (grey), 3 (RGB) or 4 (RGBA) channels.
+height and width from 8 up and 1 (gray), 3 (RGB) or 4 (RGBA) channels.
 """
 
 import math
@@ -23,7 +23,7 @@ def as_images(array: ArrayLike) -> NDArray[Any]:
 
     Args:
         array: uint8 in [0, 255], or any float in [0, 1]; shape (num_images, height, width,
-            channels), or (num_images, height, width) for grey.
+            channels), or (num_images, height, width) for gray.
 
     Returns:
         The images with their channel axis. Those of uint8 are a view of what came in (a memory map
@@ -85,7 +85,7 @@ def _shaped(images: NDArray[Any]) -> NDArray[Any]:
         if side >= SMALLEST_SIDE and side * side == shape[1]:
             remedy = f"For flat rows, use array.reshape(-1, {side}, {side}, 1)."
         elif images.ndim == 2 and min(shape) >= SMALLEST_SIDE:
-            remedy = "For one grey image, use array[numpy.newaxis]."
+            remedy = "For one gray image, use array[numpy.newaxis]."
         raise ImageError(f"{SHAPE_RULE}; received the shape {shape}. {remedy}")
     if images.ndim == 3:
         images = images[..., np.newaxis]
@@ -100,7 +100,7 @@ def _shaped(images: NDArray[Any]) -> NDArray[Any]:
         if height in CHANNELS:
             remedy = "This looks like channels first: use numpy.moveaxis(array, 1, -1)."
         raise ImageError(
-            f"{SHAPE_RULE} with 1 (grey), 3 (RGB) or 4 (RGBA) channels; received {channels} "
+            f"{SHAPE_RULE} with 1 (gray), 3 (RGB) or 4 (RGBA) channels; received {channels} "
             f"channels in the shape {shape}. {remedy}"
         )
     if min(height, width) < SMALLEST_SIDE:

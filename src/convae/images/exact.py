@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.errors import DataError, ImageError
-from convae.files import printable
 from convae.images.folders import find_files
 from convae.images.gather import Progress
 from convae.images.pictures import EXTENSIONS, read_exact
+from convae.storage.files import printable
 
 # Pictures are collected until they take so much memory, so that those of one size come together.
 BATCH_BYTES = 1 << 26

@@ -7,11 +7,11 @@ from pathlib import Path, PurePath
 from typing import TypeAlias
 
 from convae.errors import DataError
-from convae.files import printable
 from convae.images.gather import FolderImages, PictureSettings, Progress, Skipped, gather
 from convae.images.pictures import EXTENSIONS
 from convae.images.resize import Fit, Size
 from convae.images.store import StorePath
+from convae.storage.files import printable
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -37,7 +37,7 @@ def read_images(
         size: Height and width of the images, in pixels; one number for both. By default the
             size that all pictures share, when no side passes 128; otherwise the median aspect
             ratio with the longer side at most 64, in multiples of 4.
-        channels: 1, 3 or 4. By default 1 when every picture is grey, 4 when any has alpha,
+        channels: 1, 3 or 4. By default 1 when every picture is gray, 4 when any has alpha,
             otherwise 3. Alpha that goes is composited on white.
         fit: How a picture of another size is brought to `size`: `pad`, `crop` or `stretch`.
         strict: Refuse the first picture that cannot be used, instead of skipping it.

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.errors import DataError, ImageError
-from convae.files import printable
 from convae.images.contract import to_float, to_uint8
 from convae.images.pictures import Header, Source, decode, read_header
 from convae.images.resize import (
@@ -28,6 +27,7 @@ from convae.images.resize import (
     fit_size,
 )
 from convae.images.store import StorePath, check_store, keep_images
+from convae.storage.files import printable
 
 # Pictures that share a size keep it up to here; mixed ones are brought to at most 64 pixels.
 LARGEST_COMMON_SIDE = 128
@@ -68,7 +68,7 @@ class PictureSettings:
         size: Height and width of the images, in pixels; one number for both. By default the
             size that all pictures share, when no side passes 128; otherwise the median aspect
             ratio with the longer side at most 64, in multiples of 4.
-        channels: 1, 3 or 4. By default 1 when every picture is grey, 4 when any has alpha,
+        channels: 1, 3 or 4. By default 1 when every picture is gray, 4 when any has alpha,
             otherwise 3.
         fit: How a picture of another size is brought to `size`: `pad`, `crop` or `stretch`.
         strict: Refuse the first picture that cannot be used, instead of skipping it.

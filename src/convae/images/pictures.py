@@ -1,6 +1,6 @@
 """Read and write one picture file; what is done with many of them is `convae.images.folders`.
 
-Colour profiles are not applied, and only the first frame or page is read.
+Color profiles are not applied, and only the first frame or page is read.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from convae.errors import ImageError
-from convae.files import open_whole, printable
 from convae.images.resize import CHANNELS, SMALLEST_SIDE
+from convae.storage.files import open_whole, printable
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Nothing else that Pillow reads: each decoder is one more way in for a hostile file.
@@ -30,7 +30,7 @@ _LARGEST = 65_535
 
 Source = Path | bytes
 
-_GREY_16_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_GRAY_16_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 # Tags of EXIF and TIFF.
 _ORIENTATION = 274
 _WIDTH = 256
@@ -47,8 +47,8 @@ class Header:
     Args:
         height: Rows, in pixels, 8 or more.
         width: Columns, in pixels, 8 or more.
-        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
-        dtype: What it decodes to: uint8, or float32 for 16-bit grey.
+        channels: 1 (gray), 3 (RGB) or 4 (RGBA).
+        dtype: What it decodes to: uint8, or float32 for 16-bit gray.
     """
 
     height: int
@@ -60,19 +60,19 @@ class Header:
 def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
     """Decode one picture file: PNG, JPEG, TIFF, BMP, WebP or GIF.
 
-    The EXIF orientation is applied. Palettes become the colours they stand for, CMYK becomes
-    RGB, grey with alpha becomes RGBA. Values of 16-bit grey are divided by 65,535.
+    The EXIF orientation is applied. Palettes become the colors they stand for, CMYK becomes
+    RGB, gray with alpha becomes RGBA. Values of 16-bit gray are divided by 65,535.
 
     Args:
         path: The file; its content decides, not its name.
 
     Returns:
         Shape (height, width, channels) with 1, 3 or 4 channels; uint8, or float32 in [0, 1] for
-        16-bit and floating-point grey.
+        16-bit and floating-point gray.
 
     Raises:
         ImageError: The file is missing, no picture, damaged, smaller than 8 pixels, larger than
-            64 million pixels, or holds values that would have to be cut (16-bit colour).
+            64 million pixels, or holds values that would have to be cut (16-bit color).
     """
     return decode(Path(path), printable(path))
 
@@ -124,7 +124,7 @@ def decode(source: Source, name: str) -> NDArray[Any]:
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             found = "integers" if whole else "floats"
             raise ImageError(
-                f"A grey picture must hold 8-bit or 16-bit values, or floats in [0, 1]; {name} "
+                f"A gray picture must hold 8-bit or 16-bit values, or floats in [0, 1]; {name} "
                 f"holds {found} outside that range. Scale it to 16 bits and save it again."
             )
         if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow turns only 8 bits round
@@ -135,13 +135,13 @@ def decode(source: Source, name: str) -> NDArray[Any]:
 def read_exact(path: str | os.PathLike[str]) -> NDArray[Any]:
     """Decode one picture file to the very integers that it holds.
 
-    Palettes become the colours they stand for, and the EXIF orientation is applied.
+    Palettes become the colors they stand for, and the EXIF orientation is applied.
 
     Args:
         path: The file; its content decides, not its name.
 
     Returns:
-        uint8, or uint16 for 16-bit grey, of shape (height, width, channels) with 1, 3 or 4
+        uint8, or uint16 for 16-bit gray, of shape (height, width, channels) with 1, 3 or 4
         channels.
 
     Raises:
@@ -168,7 +168,7 @@ def _values(image: ImageFile.ImageFile) -> NDArray[Any]:
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     if mode in ("L", "RGB", "RGBA"):
-        # Pillow converts premultiplied grey to nothing but LA.
+        # Pillow converts premultiplied gray to nothing but LA.
         plain = image.convert("LA") if image.mode == "La" else image
         pixels = np.array(plain.convert(mode))
         return pixels.reshape(*pixels.shape[:2], -1)
@@ -207,7 +207,7 @@ def _target_mode(image: Image.Image) -> str:
     transparent = "transparency" in image.info
     if image.mode == "F":
         return "F"
-    if image.mode in _GREY_16_BIT and not transparent:
+    if image.mode in _GRAY_16_BIT and not transparent:
         return "I;16"
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or transparent:
         return "RGBA"
@@ -299,8 +299,8 @@ def _check_header(image: ImageFile.ImageFile, name: str) -> None:
     # Pillow would keep the upper 8 bits alone, or lose the alpha, without a word.
     if deep_tiff or deep_png or (image.mode[0] == "I" and "transparency" in image.info):
         raise ImageError(
-            f"A colour picture, or one with alpha, must have 8 bits for each channel; {name} has "
-            f"{max(bits) if deep_tiff else 16}. Save it with 8 bits, or as grey with 16."
+            f"A color picture, or one with alpha, must have 8 bits for each channel; {name} has "
+            f"{max(bits) if deep_tiff else 16}. Save it with 8 bits, or as gray with 16."
         )
 
 

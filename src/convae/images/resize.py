@@ -48,7 +48,7 @@ def check_channels(channels: int) -> int:
     """
     if isinstance(channels, bool) or channels not in CHANNELS:
         raise ParameterError(
-            f"channels must be 1 (grey), 3 (RGB) or 4 (RGBA); received {channels!r}. "
+            f"channels must be 1 (gray), 3 (RGB) or 4 (RGBA); received {channels!r}. "
             f"Pass one of these."
         )
     return int(channels)
@@ -113,7 +113,7 @@ def _resample(
         return np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS, box=box))
 
     if image.dtype == np.uint8:
-        # Pillow weighs the colours of an RGBA picture by its alpha, so that edges stay clean.
+        # Pillow weighs the colors of an RGBA picture by its alpha, so that edges stay clean.
         pixels = resample(image[..., 0] if image.shape[-1] == 1 else image)
         return pixels.reshape(height, width, image.shape[-1])
     planes = image
@@ -132,9 +132,9 @@ def _resample(
 
 
 def fit_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
-    """Convert between grey, RGB and RGBA.
+    """Convert between gray, RGB and RGBA.
 
-    Alpha is composited on white when it goes, and is opaque when it comes; grey is the luma of
+    Alpha is composited on white when it goes, and is opaque when it comes; gray is the luma of
     ITU-R BT.601.
 
     Args:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convae.errors import DataError, ImageError, OutputError, ParameterError
-from convae.files import open_whole, printable
 from convae.images.contract import as_images
 from convae.images.memory import check_memory, chunks
 from convae.images.resize import CHANNELS
+from convae.storage.files import open_whole, printable
 
 ENDING = ".npy"
 USE_STORE = "pass store (--store FILE on the command line), which keeps training images in a file"

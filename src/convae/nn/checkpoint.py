@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.architecture.history import EpochRecord, records_from_json
+from convae.architecture.plan import Architecture
+from convae.architecture.recipe import TrainingOptions
 from convae.errors import ModelFileError, ParameterError
-from convae.nn.config import Architecture, TrainingOptions
-from convae.nn.history import EpochRecord, records_from_json
-from convae.safefile import read_tensors, write_tensors
+from convae.storage.safefile import read_tensors, write_tensors
 
 Weights = dict[str, NDArray[np.float32]]
 

@@ -21,7 +21,7 @@ from convae.coding.contexts import (
     looked_up,
     table_shapes,
 )
-from convae.coding.prediction import CODED_CENTRE, predict, relative
+from convae.coding.prediction import CODED_CENTER, predict, relative
 from convae.coding.samples import Contexts
 from convae.nn.backend import keras
 
@@ -112,7 +112,7 @@ def model_inputs(
     """Contexts, and the halves of what is coded in them, as the network in floats takes them."""
     inputs, coded = batch.inputs, batch.values
     if by_distance:
-        coded = (coded + CODED_CENTRE - predict(inputs, plane, bits)).astype(np.uint8)
+        coded = (coded + CODED_CENTER - predict(inputs, plane, bits)).astype(np.uint8)
         inputs = relative(inputs, plane, bits)
     return {
         "inputs": np.ascontiguousarray(inputs.reshape(-1, len(coded)).T),

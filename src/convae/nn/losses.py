@@ -1,8 +1,8 @@
-"""The losses that training minimises, on any backend; finished models are judged by `metrics`."""
+"""The losses that training minimizes, on any backend; finished models are judged by `metrics`."""
 
 from collections.abc import Callable
 
-from convae.metrics import SSIM_WINDOW, similarity_map
+from convae.images.metrics import SSIM_WINDOW, similarity_map
 from convae.nn.backend import keras
 
 SMALLEST_CHANCE = 1e-7
@@ -35,7 +35,7 @@ def _binary_crossentropy(
 def _structural_dissimilarity(
     targets: keras.KerasTensor, reconstructions: keras.KerasTensor
 ) -> keras.KerasTensor:
-    """1 - SSIM, as `convae.metrics.ssim` defines SSIM, averaged over the batch."""
+    """1 - SSIM, as `convae.images.metrics.ssim` defines SSIM, averaged over the batch."""
 
     def window_mean(planes: keras.KerasTensor) -> keras.KerasTensor:
         return keras.ops.average_pool(planes, SSIM_WINDOW, strides=1, padding="valid")

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
+from convae.architecture.recipe import TrainingOptions
 from convae.nn.backend import keras
-from convae.nn.config import TrainingOptions
 
 # Chosen on held-out images of MNIST's training split, as is all that is set here.
 MOMENTUM = 0.9
@@ -39,7 +39,7 @@ def make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizers
 
 
 class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
-    """Orthogonalised momentum for kernels of rank 16 or more, Adam for the rest.
+    """Orthogonalized momentum for kernels of rank 16 or more, Adam for the rest.
 
     The step of a kernel, seen as a matrix, is its momentum with all singular values made nearly
     equal (Jordan et al., 2024). Unlike `keras.optimizers.Muon` it takes the kernels of

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import optimization_barrier
 
-from convae.nn.config import KERNEL_SIDE
+from convae.architecture.plan import KERNEL_SIDE
 
 Residuals = tuple[jax.Array, ...]
 

@@ -73,7 +73,7 @@ def make_steps(
     Args:
         model: The result of `convae.nn.build.build_model`.
         optimizer: Built for the trainable variables of `model`.
-        loss: What is minimised.
+        loss: What is minimized.
         images: All images, uint8 or float32 in [0, 1], `(num_images, height, width, channels)`; in
             memory or mapped from a file.
         batch_size: Images a step, at most.

@@ -17,13 +17,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.architecture.history import EpochRecord
+from convae.architecture.plan import Architecture
+from convae.architecture.recipe import TrainingOptions
 from convae.errors import ParameterError
 from convae.images import to_float
 from convae.nn.backend import keras
 from convae.nn.build import get_weights, set_weights
 from convae.nn.checkpoint import Checkpoint, incomplete, read_checkpoint, write_checkpoint
-from convae.nn.config import Architecture, TrainingOptions
-from convae.nn.history import EpochRecord
 from convae.nn.losses import LOSSES, Loss
 from convae.nn.optimizers import make_optimizer
 from convae.nn.predict import LARGEST_BATCH, predict

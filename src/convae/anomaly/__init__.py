@@ -1,5 +1,0 @@
-"""Finding anomalies after seeing normal images alone, at a stated rate of false alarms."""
-
-from convae.anomaly.detector import AnomalyDetector
-
-__all__ = ["AnomalyDetector"]

@@ -1,0 +1,1 @@
+"""`ConvAutoencoder`, what it came from, and what watches its training."""

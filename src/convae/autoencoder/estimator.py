@@ -1,0 +1,494 @@
+"""`ConvAutoencoder`: the scikit-learn estimator around one network, its training and its file.
+
+Jobs beyond reconstructing (compression, anomalies and the like) are modules of their own that
+compose a fitted estimator.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from convae.architecture.history import records_from_json
+from convae.architecture.plan import Architecture
+from convae.architecture.recipe import PRESETS, TrainingOptions
+from convae.autoencoder.provenance import describe_images, library_versions
+from convae.checks import whole_number
+from convae.errors import ImageError, ModelFileError, ParameterError
+from convae.images import as_images, to_float
+from convae.images.memory import chunks
+from convae.images.metrics import squared_errors
+from convae.images.selection import held_out_indices
+from convae.storage.modelfile import FittedJob, ModelContents, read_model, write_model
+
+if TYPE_CHECKING:
+    import keras
+
+    from convae.nn.train import Observer
+
+MOST_REFINEMENT_STEPS = 1_000
+
+Images = NDArray[np.uint8] | NDArray[np.float32]
+Floats = NDArray[np.float32]
+
+
+class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """A convolutional autoencoder: images to a few latent numbers and back.
+
+    Images are uint8, or floats in [0, 1], of shape `(num_images, height, width, channels)` with 1,
+    3 or 4 channels and sides of 8 or more; a missing channel axis is accepted.
+
+    Args:
+        filters: Filters of each stage of the encoder; each stage halves the image.
+        latent_dim: Length of the latent vector.
+        loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
+        epochs: Passes over the training images; None takes `fewest_epochs`, or as many more as make
+            1,000 steps.
+        fewest_epochs: The fewest passes where `epochs` is None.
+        batch_size: Images a step.
+        optimizer: "adam", or "muon" (orthogonalized momentum for kernels, Adam for the rest).
+        learning_rate: First step size.
+        learning_rate_schedule: "constant", or "cosine" or "linear" (down to 0 at the last step).
+        weight_decay: Share of a weight that a step of size 1 would take away.
+        translation: Largest number of pixels by which an image is moved at random, down or up and
+            right or left, each time it is met; the edges are drawn out.
+        validation_split: Fraction of the images held out to validate on. With any, the weights of
+            the best epoch are kept.
+        patience: Stop after so many epochs without a lower validation loss; None never stops early.
+        recompute_statistics: Recompute the statistics of batch normalization before validating and
+            at the end, instead of trusting moving averages that lag behind on few images.
+        seed: Decides the first weights, the split and the order of the images: the same seed gives
+            the same weights on the same machine and backend.
+
+    Attributes:
+        architecture_: The network's `Architecture`.
+        history_: A dict for each epoch: epoch, loss, val_loss, learning_rate, elapsed_s.
+        n_iter_: Epochs trained.
+        data_: What is known of the training images: their number, shape, dtype and SHA-256.
+        validation_indices_: Indices, ascending, of the images held out to validate on; after `fit`
+            only, since a file does not hold the images.
+
+    Example:
+        >>> import numpy as np
+        >>> from convae import ConvAutoencoder
+        >>> images = np.random.default_rng(0).integers(0, 256, (16, 12, 10, 3), dtype=np.uint8)
+        >>> model = ConvAutoencoder(filters=(4,), latent_dim=2, epochs=1).fit(images)
+        >>> model.transform(images).shape
+        (16, 2)
+        >>> model.reconstruct(images).shape
+        (16, 12, 10, 3)
+    """
+
+    def __init__(
+        self,
+        filters: tuple[int, ...] = (32, 64),
+        latent_dim: int = 16,
+        *,
+        loss: str = "mse",
+        epochs: int | None = None,
+        fewest_epochs: int = 4,
+        batch_size: int = 32,
+        optimizer: str = "muon",
+        learning_rate: float = 0.012,
+        learning_rate_schedule: str = "linear",
+        weight_decay: float = 0.04,
+        translation: int = 0,
+        validation_split: float = 0.0,
+        patience: int | None = None,
+        recompute_statistics: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.filters = filters
+        self.latent_dim = latent_dim
+        self.loss = loss
+        self.epochs = epochs
+        self.fewest_epochs = fewest_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
+        self.weight_decay = weight_decay
+        self.translation = translation
+        self.validation_split = validation_split
+        self.patience = patience
+        self.recompute_statistics = recompute_statistics
+        self.seed = seed
+
+    @staticmethod
+    def build(
+        width: int,
+        height: int,
+        depth: int,
+        filters: Sequence[int] = (32, 64),
+        latent_dim: int = 16,
+        seed: int | None = None,
+    ) -> "keras.Model":
+        """The untrained Keras model, for those who train it themselves.
+
+        Args:
+            width: Columns of an image, 8 or more.
+            height: Rows of an image, 8 or more.
+            depth: Channels of an image: 1, 3 or 4.
+            filters: Filters of each stage of the encoder.
+            latent_dim: Length of the latent vector.
+            seed: Makes the first weights repeatable; None draws them at random.
+
+        Returns:
+            A Keras model named `autoencoder`, whose two layers are the Keras models `encoder` and
+            `decoder`, from float32 `(batch, height, width, depth)` in [0, 1] to the same.
+
+        Raises:
+            ParameterError: A number is outside its range.
+        """
+        architecture = Architecture(height, width, depth, tuple(filters), latent_dim)
+        return _build(architecture, seed)
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> Self:  # noqa: ANN401 # any parameter's type
+        """An unfitted estimator with the parameters of a preset, and `changes` over them.
+
+        Raises:
+            ParameterError: There is no such preset.
+        """
+        if name not in PRESETS:
+            raise ParameterError(
+                f"A preset must be one of {', '.join(PRESETS)}; received {name!r}. "
+                f"Choose one of them."
+            )
+        return cls(**{**PRESETS[name], **changes})
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,  # noqa: ARG002 # scikit-learn's signature
+        *,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        observers: "Sequence[Observer]" = (),
+    ) -> Self:
+        """Train on images; there are no labels.
+
+        Args:
+            X: The images.
+            y: Ignored; scikit-learn passes it.
+            checkpoint_path: Where the training's state is kept, after an epoch (but for those that
+                follow within two seconds), each minute, on Ctrl-C and at the end; None keeps none.
+            resume: Go on from `checkpoint_path`: the history is that of an unbroken run.
+            observers: Told of each step and epoch (`convae.nn.train.Observer`).
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ParameterError: A parameter is outside its range, or training diverged.
+            ImageError: X breaks the image contract.
+            ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
+            KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
+        """
+        images = as_images(X)
+        options = self._training_options(len(images))
+        height, width, channels = images.shape[1:]
+        architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
+        held_out = held_out_indices(len(images), options.validation_split, options.seed)
+        data = describe_images(images)
+
+        model = _build(architecture, options.seed)
+        from convae.nn.train import train
+
+        records = train(
+            model,
+            architecture,
+            options,
+            images,
+            held_out,
+            checkpoint_path=checkpoint_path,
+            resume=resume,
+            fingerprint=str(data["sha256"]),
+            observers=observers,
+        )
+        self.architecture_ = architecture
+        self.history_ = [record.to_json() for record in records]
+        self._options = options
+        self.data_ = data
+        self.validation_indices_ = held_out
+        self._channel_axis = np.asarray(X).ndim == 4
+        self._versions = library_versions()
+        self._keras_model = model
+        self._stored_weights: dict[str, Floats] | None = None
+        self._jobs: dict[str, FittedJob] = {}
+        return self
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs trained."""
+        return len(self.history_)
+
+    @property
+    def keras_model(self) -> "keras.Model":
+        """The Keras model `autoencoder`; training it further changes this estimator too.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` or `load` has not been called.
+        """
+        check_is_fitted(self, "architecture_")
+        if self._keras_model is None:
+            self._keras_model = _build(self.architecture_, 0)
+            from convae.nn.build import set_weights
+
+            set_weights(self._keras_model, self._stored_weights or {})
+            self._stored_weights = None
+        return self._keras_model
+
+    @property
+    def weights_(self) -> dict[str, Floats]:
+        """Copies of all weights, keyed `model/layer/variable`."""
+        check_is_fitted(self, "architecture_")
+        if self._keras_model is None:
+            return {name: value.copy() for name, value in (self._stored_weights or {}).items()}
+        from convae.nn.build import get_weights
+
+        return get_weights(self._keras_model)
+
+    def transform(self, X: ArrayLike, refinement_steps: int = 0) -> Floats:
+        """The latents of images: float32 `(num_images, latent_dim)`.
+
+        Args:
+            X: The images.
+            refinement_steps: Steps that take each image's latents from the encoder's answer towards
+                the least squared error of its reconstruction, which never grows; a step costs some
+                `latent_dim` reconstructions.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
+        """
+        images = self.checked(X)
+        return np.concatenate(
+            [
+                self._latents(to_float(images[chunk]), refinement_steps)
+                for chunk in self._parts(images, refinement_steps)
+            ]
+        )
+
+    def inverse_transform(self, X: ArrayLike) -> Floats:
+        """The images that latents stand for.
+
+        Args:
+            X: float `(num_images, latent_dim)`, finite.
+
+        Returns:
+            float32 in [0, 1], `(num_images, height, width, channels)`, or without the channel axis
+            where the images fitted on had none.
+
+        Raises:
+            ImageError: X has another shape or is not finite.
+        """
+        decoder = self.keras_model.get_layer("decoder")
+        latents = np.asarray(X)
+        latent_dim = self.architecture_.latent_dim
+        if latents.ndim != 2 or latents.shape[1] != latent_dim or latents.dtype.kind not in "fiu":
+            raise ImageError(
+                f"Latents must be numbers of shape (num_images, {latent_dim}); received "
+                f"{latents.dtype} of shape {latents.shape}. Pass what transform returned."
+            )
+        latents = latents.astype(np.float32)
+        if not np.isfinite(latents).all():
+            raise ImageError(
+                "Latents must be finite; received NaN or infinity. Pass what transform returned."
+            )
+        images = _predict(decoder, latents)
+        return images if self._channel_axis else images[..., 0]
+
+    def reconstruct(self, X: ArrayLike, refinement_steps: int = 0) -> Floats:
+        """What the autoencoder makes of images.
+
+        Args:
+            X: The images.
+            refinement_steps: As in `transform`.
+
+        Returns:
+            float32 in [0, 1], of the very shape of X.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
+        """
+        images = self.checked(X)
+        parts = [
+            self._reconstructions(to_float(images[chunk]), refinement_steps)
+            for chunk in self._parts(images, refinement_steps)
+        ]
+        return np.concatenate(parts).reshape(np.asarray(X).shape)
+
+    def score_samples(self, X: ArrayLike, refinement_steps: int = 0) -> NDArray[np.float64]:
+        """Minus the mean squared error of each image's reconstruction.
+
+        **Higher is more normal**, as everywhere in scikit-learn: 0 is a perfect reconstruction.
+
+        Args:
+            X: The images.
+            refinement_steps: As in `transform`.
+
+        Returns:
+            float64 `(num_images,)`, from -1 to 0.
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+            ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
+        """
+        images = self.checked(X)
+        errors = []
+        for chunk in self._parts(images, refinement_steps):
+            originals = to_float(images[chunk])
+            rebuilt = self._reconstructions(originals, refinement_steps)
+            errors.append(squared_errors(originals, rebuilt))
+        return -np.concatenate(errors)
+
+    def score(self, X: ArrayLike, y: object = None) -> float:  # noqa: ARG002 # scikit-learn's
+        """Minus the mean squared error over all images; higher is better."""
+        return float(self.score_samples(X).mean())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the one model file (docs/format), whole or not at all.
+
+        What jobs had fitted beside a network that was loaded is kept.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        write_model(path, self.to_contents())
+
+    def to_contents(self) -> ModelContents:
+        """What `save` writes."""
+        check_is_fitted(self, "architecture_")
+        history = [
+            {name: value for name, value in record.items() if name != "elapsed_s"}
+            for record in self.history_
+        ]
+        return ModelContents(
+            architecture=self.architecture_,
+            weights=self.weights_,
+            preprocessing={"channel_axis": self._channel_axis},
+            data=self.data_,
+            training={"options": self._options.to_json(), "history": history},
+            versions=self._versions,
+            jobs=self._jobs,
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model file, which may come from a stranger: nothing in it is ever run.
+
+        Raises:
+            ModelFileError: The file is missing, damaged, hostile or too new.
+        """
+        return cls.from_contents(read_model(path), str(path))
+
+    @classmethod
+    def from_contents(cls, contents: ModelContents, origin: str = "the model file") -> Self:
+        """A fitted estimator from what `convae.storage.modelfile.read_model` returned.
+
+        Raises:
+            ModelFileError: The training options in it are not ones this program knows.
+        """
+        architecture = contents.architecture
+        try:
+            options = TrainingOptions.from_json(contents.training["options"])
+            records = records_from_json(contents.training["history"])
+        except (ParameterError, KeyError, TypeError) as error:
+            raise ModelFileError(
+                f"{origin} cannot be used: its training section must hold the options and the "
+                f"history of a training; received something else ({error}). "
+                f"Get the file again from whoever made it."
+            ) from error
+        model = cls(
+            filters=architecture.filters, latent_dim=architecture.latent_dim, **options.to_json()
+        )
+        model.architecture_ = architecture
+        model.history_ = [record.to_json() for record in records]
+        model._options = options
+        model.data_ = contents.data
+        model._channel_axis = contents.preprocessing["channel_axis"]
+        model._versions = contents.versions
+        model._keras_model = None
+        model._stored_weights = contents.weights
+        model._jobs = contents.jobs
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        if state.get("_keras_model") is not None:
+            state = {**state, "_keras_model": None, "_stored_weights": self.weights_}
+        return state
+
+    def __sklearn_tags__(self) -> Any:  # noqa: ANN401 # scikit-learn's Tags is untyped
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = False
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        # scikit-learn names the columns of `transform` after it.
+        return self.architecture_.latent_dim
+
+    def _training_options(self, num_images: int) -> TrainingOptions:
+        names = [*TrainingOptions.__dataclass_fields__, "fewest_epochs"]
+        return TrainingOptions.for_images(num_images, **{n: getattr(self, n) for n in names})
+
+    def _parts(self, images: Images, refinement_steps: int) -> Iterator[slice]:
+        """Slices of images that can be worked on at a time."""
+        whole_number(refinement_steps, "refinement_steps", 0, MOST_REFINEMENT_STEPS)
+        # Refining holds an image's reconstructions from latents moved one by one.
+        copies = self.architecture_.latent_dim if refinement_steps else 1
+        return chunks(images, copies)
+
+    def _latents(self, images: Floats, refinement_steps: int) -> Floats:
+        latents = _predict(self.keras_model.get_layer("encoder"), images)
+        if not refinement_steps:
+            return latents
+        from convae.autoencoder.refine import refine_latents
+
+        decoder = self.keras_model.get_layer("decoder")
+        return refine_latents(decoder, images, latents, refinement_steps)
+
+    def _reconstructions(self, images: Floats, refinement_steps: int) -> Floats:
+        if not refinement_steps:
+            return _predict(self.keras_model, images)
+        latents = self._latents(images, refinement_steps)
+        return _predict(self.keras_model.get_layer("decoder"), latents)
+
+    def checked(self, X: ArrayLike) -> Images:
+        """Images as `(num_images, height, width, channels)`, uint8 or float32 in [0, 1].
+
+        Raises:
+            ImageError: X breaks the image contract or is not of the size fitted on.
+        """
+        check_is_fitted(self, "architecture_")
+        images = as_images(X)
+        if images.shape[1:] != self.architecture_.image_shape:
+            height, width, channels = self.architecture_.image_shape
+            raise ImageError(
+                f"Images must be of the size fitted on, {height} x {width} x {channels} (height, "
+                f"width, channels); received {' x '.join(map(str, images.shape[1:]))}. Resize them "
+                f"(convae.images.resize.fit_size) or fit on images of this size."
+            )
+        return images
+
+
+def _build(architecture: Architecture, seed: int | None) -> "keras.Model":
+    from convae.nn.build import build_model
+
+    return build_model(architecture, seed)
+
+
+def _predict(model: "keras.Model", inputs: NDArray[Any]) -> Floats:
+    from convae.nn.predict import predict
+
+    return predict(model, to_float(inputs))

@@ -1,0 +1,1 @@
+"""The honest cheap methods that stand beside ours; none of them needs a network."""

@@ -1,0 +1,90 @@
+"""Tell a person how far the work is: a bar on a terminal, a line for each epoch elsewhere."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from convae.architecture.history import EpochRecord
+
+
+def _on_terminal() -> bool:
+    # There is no sys.stderr at all where a process was started without one (2>&-).
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _bar() -> Progress:
+    return Progress(
+        # A path may hold brackets, which are no markup.
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=sys.stderr),
+        transient=True,
+    )
+
+
+class TrainingProgress:
+    """An observer that shows a training on standard error.
+
+    On a terminal a bar for the epoch under way; everywhere a line for each finished epoch.
+    """
+
+    def __init__(self) -> None:
+        self._bar = _bar() if _on_terminal() else None
+        self._num_epochs = 0
+        self._num_steps = 0
+
+    def start(self, num_epochs: int, num_steps: int) -> None:
+        """Training begins."""
+        self._num_epochs, self._num_steps = num_epochs, num_steps
+        if self._bar:
+            self._bar.start()
+            self._task = self._bar.add_task("compiling", total=num_steps)
+
+    def step(self, epoch: int, step: int, loss: float) -> None:
+        """A step is done."""
+        if self._bar:
+            text = f"epoch {epoch}/{self._num_epochs}  loss {loss:.5f}"
+            self._bar.update(self._task, completed=step, description=text)
+
+    def epoch(self, record: "EpochRecord") -> None:
+        """An epoch is done."""
+        text = f"epoch {record.epoch}/{self._num_epochs}  loss {record.loss:.5f}"
+        if record.val_loss is not None:
+            text += f"  val_loss {record.val_loss:.5f}"
+        text += f"  {record.elapsed_s:.1f} s"
+        if self._bar:
+            self._bar.print(text, highlight=False)
+        else:
+            click.echo(text, err=True)
+
+    def stop(self) -> None:
+        """Training ends."""
+        if self._bar:
+            self._bar.stop()
+
+
+@contextmanager
+def counted(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that reports (done, all); nothing where there is no terminal."""
+    if not _on_terminal():
+        yield lambda done, total: None  # noqa: ARG005 # nothing to show
+        return
+    with _bar() as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

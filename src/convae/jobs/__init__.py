@@ -1,0 +1,1 @@
+"""The jobs beyond reconstruction, one folder each; no job imports another."""

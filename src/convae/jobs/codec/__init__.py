@@ -1,0 +1,1 @@
+"""Images as small files and back."""

@@ -1,0 +1,79 @@
+"""A network in Keras: built when it is first used, so that a model is loaded without Keras."""
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.architecture.plan import Architecture
+
+if TYPE_CHECKING:
+    import keras
+
+Floats = NDArray[np.float32]
+
+
+class KerasNetwork:
+    """The `convae.architecture.network.Network` that runs on Keras.
+
+    Args:
+        architecture: Its shape.
+        weights: float32, named and shaped as `architecture.weight_shapes()`.
+    """
+
+    def __init__(self, architecture: Architecture, weights: dict[str, Floats]) -> None:
+        self._architecture = architecture
+        self._weights = weights
+        self._model: keras.Model | None = None
+
+    @classmethod
+    def of(cls, architecture: Architecture, model: "keras.Model") -> Self:
+        """The network of a model that `convae.nn.build.build_model` made."""
+        network = cls(architecture, {})
+        network._model = model
+        return network
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its shape."""
+        return self._architecture
+
+    @property
+    def keras_model(self) -> "keras.Model":
+        """The Keras model `autoencoder`; training it further changes this network too."""
+        if self._model is None:
+            from convae.nn.build import build_model, set_weights
+
+            model = build_model(self._architecture, 0)
+            set_weights(model, self._weights)
+            self._model, self._weights = model, {}
+        return self._model
+
+    def weights(self) -> dict[str, Floats]:
+        """Copies of all weights, keyed `model/layer/variable`."""
+        if self._model is None:
+            return {name: value.copy() for name, value in self._weights.items()}
+        from convae.nn.build import get_weights
+
+        return get_weights(self._model)
+
+    def encode(self, images: Floats) -> Floats:
+        """The latents of images, as `Network.encode` says."""
+        return self._predict(self.keras_model.get_layer("encoder"), images)
+
+    def decode(self, latents: Floats) -> Floats:
+        """The images of latents, as `Network.decode` says."""
+        return self._predict(self.keras_model.get_layer("decoder"), latents)
+
+    def reconstruct(self, images: Floats) -> Floats:
+        """What encoding and decoding make of images, as `Network.reconstruct` says."""
+        return self._predict(self.keras_model, images)
+
+    def _predict(self, model: "keras.Model", inputs: Floats) -> Floats:
+        from convae.nn.predict import predict
+
+        return predict(model, inputs)
+
+    def __getstate__(self) -> dict[str, object]:
+        # A copy in another process has the weights, and builds its own model.
+        return {"_architecture": self._architecture, "_weights": self.weights(), "_model": None}

@@ -1,0 +1,1 @@
+"""What a run leaves for a person: tables, figures and charts; it knows no job."""

@@ -1,0 +1,242 @@
+"""The files that a training, a reconstruction and an embedding leave; it trains nothing itself."""
+
+import csv
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convae.autoencoder.estimator import ConvAutoencoder
+from convae.errors import OutputError, ParameterError
+from convae.images import to_float, to_uint8
+from convae.images.memory import chunks
+from convae.images.metrics import psnr_db, squared_errors, ssim
+from convae.images.pictures import write_image
+from convae.report.figures import COMPARED, comparison, gallery, loss_curve
+from convae.storage.files import write_whole
+
+MODEL = "model.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+HISTORY = "history.csv"
+LOSS_CURVE = "loss_curve.png"
+OUTPUT_IMAGE = "output_image.png"
+GALLERY = "gallery.png"
+ERRORS = "errors.csv"
+SUSPECTS = "suspects.csv"
+
+
+def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool) -> None:
+    """Refuse, before anything is read or written, what a training must not replace or lacks.
+
+    Args:
+        folder: Where the results shall be.
+        overwrite: Whether a model or an unfinished training there may be replaced.
+        resume: Whether the unfinished training there goes on.
+
+    Raises:
+        OutputError: The folder cannot be looked at, or holds what must stay.
+        ParameterError: There is nothing to resume.
+    """
+    path = Path(folder)
+    try:
+        model, checkpoint = (path / MODEL).exists(), (path / CHECKPOINT).exists()
+    except OSError as error:
+        raise OutputError(
+            f"Results must have a folder of their own; looking at {path} gave "
+            f"'{error.strerror}'. Choose another place."
+        ) from error
+    if resume and not checkpoint:
+        raise ParameterError(
+            f"--resume needs the checkpoint of an interrupted training; there is none in {path}. "
+            f"Name the folder of that training with --out, or train without --resume."
+        )
+    if (model or checkpoint) and not (overwrite or resume):
+        found, name = (
+            ("A trained model", MODEL) if model else ("An unfinished training", CHECKPOINT)
+        )
+        raise OutputError(
+            f"{found} is never replaced unasked; {path / name} exists. Choose another --out, add "
+            f"--overwrite, or go on with it: --resume."
+        )
+
+
+def prepare_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make sure, before hours of work, that results can be written to a folder; it may be new.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    path = Path(folder)
+    probe = path / ".convae-probe"
+    write_whole(probe, b"")
+    probe.unlink()
+    return path
+
+
+def write_run(
+    folder: Path,
+    model: ConvAutoencoder,
+    shown: NDArray[Any],
+    save: Callable[[Path], None] | None = None,
+) -> dict[str, str]:
+    """Write the model file, `history.csv`, the loss curve and `output_image.png`.
+
+    Args:
+        folder: Where to.
+        model: The fitted estimator.
+        shown: Images of which the first ten are pictured.
+        save: Writes the model file, with what a job fitted beside it; None takes `model.save`.
+
+    Returns:
+        The path of each file by what it is.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    (save or model.save)(folder / MODEL)
+    write_whole(folder / HISTORY, history_csv(model.history_))
+    write_whole(folder / LOSS_CURVE, loss_curve(model.history_))
+    first = np.asarray(shown[:COMPARED])
+    write_comparison(folder / OUTPUT_IMAGE, first, model.reconstruct(first))
+    return {
+        "model": str(folder / MODEL),
+        "history": str(folder / HISTORY),
+        "loss_curve": str(folder / LOSS_CURVE),
+        "output_image": str(folder / OUTPUT_IMAGE),
+    }
+
+
+def write_reconstructions(
+    folder: Path,
+    model: ConvAutoencoder,
+    originals: NDArray[Any],
+    names: Sequence[str],
+    num_shown: int,
+    refinement_steps: int = 0,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Write `output_image.png`, `gallery.png` and `errors.csv`.
+
+    Args:
+        folder: Where to.
+        model: The fitted estimator.
+        originals: Images of its size, uint8 or float32 in [0, 1].
+        names: One for each image.
+        num_shown: Images in the gallery, evenly from the best to the worst reconstruction.
+        refinement_steps: As in `ConvAutoencoder.reconstruct`.
+
+    Returns:
+        The mean errors (`mse`, `psnr_db` of that mean, `ssim`), and the path of each file.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    parts = []
+    for chunk in chunks(originals):
+        part = to_float(originals[chunk])
+        rebuilt = model.reconstruct(part, refinement_steps)
+        parts.append((squared_errors(part, rebuilt), ssim(part, rebuilt)))
+    mse, similarity = (np.concatenate(column) for column in zip(*parts, strict=True))
+    paths = {
+        "output_image": folder / OUTPUT_IMAGE,
+        "gallery": folder / GALLERY,
+        "errors": folder / ERRORS,
+    }
+    first = originals[:COMPARED]
+    write_comparison(paths["output_image"], first, model.reconstruct(first, refinement_steps))
+    ranks = np.linspace(0, len(mse) - 1, min(num_shown, len(mse))).round().astype(int)
+    chosen = np.argsort(mse, kind="stable")[ranks]
+    shown = originals[chosen]
+    pictured = to_uint8(model.reconstruct(shown, refinement_steps))
+    captions = [names[index] for index in chosen]
+    write_image(paths["gallery"], gallery(to_uint8(shown), pictured, mse[chosen], captions))
+    rows = [
+        (name, f"{error:.6g}", f"{psnr_db(float(error)):.3f}", f"{likeness:.5f}")
+        for name, error, likeness in zip(names, mse, similarity, strict=True)
+    ]
+    write_whole(paths["errors"], csv_table(("image", "mse", "psnr_db", "ssim"), rows))
+    mean = float(mse.mean())
+    figures = {"mse": mean, "psnr_db": psnr_db(mean), "ssim": float(similarity.mean())}
+    return figures, {name: str(path) for name, path in paths.items()}
+
+
+def check_latents_path(path: Path) -> None:
+    """Refuse, before any work, a path whose ending `write_latents` does not know.
+
+    Raises:
+        ParameterError: It ends neither in .npy nor in .csv.
+    """
+    if path.suffix.lower() not in (".npy", ".csv"):
+        raise ParameterError(
+            f"Latents are written to a path that ends in .npy or .csv; received {str(path)!r}. "
+            f"Choose one of them."
+        )
+
+
+def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]) -> None:
+    """Write latents as .npy, or as .csv with a name for each image.
+
+    Raises:
+        ParameterError: The path ends otherwise.
+        OutputError: The file cannot be written.
+    """
+    check_latents_path(path)
+    if path.suffix.lower() == ".npy":
+        # Not straight to the file: there NumPy does not notice that the disk is full.
+        stream = io.BytesIO()
+        np.save(stream, latents)
+        write_whole(path, stream.getvalue())
+        return
+    header = ("image", *(f"latent{index}" for index in range(latents.shape[1])))
+    rows = [
+        (name, *(f"{value:.9g}" for value in row)) for name, row in zip(names, latents, strict=True)
+    ]
+    write_whole(path, csv_table(header, rows))
+
+
+def write_suspects(folder: Path, names: Sequence[str], suspects: NDArray[np.intp]) -> str:
+    """Write `suspects.csv`: the images least like the others, the most suspicious first.
+
+    Args:
+        folder: Where to.
+        names: One for each image trained on.
+        suspects: Indices of images.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    rows = [(rank, names[index]) for rank, index in enumerate(suspects, start=1)]
+    write_whole(folder / SUSPECTS, csv_table(("rank", "image"), rows))
+    return str(folder / SUSPECTS)
+
+
+def history_csv(history: Sequence[Mapping[str, object]]) -> bytes:
+    """The records of `ConvAutoencoder.history_` as CSV: one row an epoch."""
+    return csv_table(tuple(history[0]), [tuple(record.values()) for record in history])
+
+
+def write_comparison(
+    path: Path, originals: NDArray[Any], reconstructions: NDArray[np.float32]
+) -> None:
+    """Write the picture of originals (left) and reconstructions (right), one row an image."""
+    write_image(path, comparison(to_uint8(originals), to_uint8(reconstructions)))
+
+
+def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    """A table as CSV; names of files come out byte by byte as they are."""
+    text = io.StringIO()
+    plain = csv.writer(text, lineterminator="\n")
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(header)
+    for row in rows:
+        # A carriage return ends a line for a reader, and yet csv does not quote it by itself.
+        returns = any(isinstance(value, str) and "\r" in value for value in row)
+        (quoting if returns else plain).writerow(row)
+    # A file's name need not be valid Unicode: its bytes come out as they went in.
+    return os.fsencode(text.getvalue())
