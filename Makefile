@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 
-.PHONY: demo test test-tensorflow test-torch lint types docs bench install format constraints clean
+.PHONY: demo test test-tensorflow test-torch lint types docs pictures bench install format constraints clean
 
 demo: install
 	$(BIN)/convae demo
 
+# A process for each core.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # The other backends, each in an environment of its own.
 BACKEND_TESTS := $(addprefix tests/test_,backends.py build.py estimator.py layers.py losses.py optimizers.py refine.py train.py translate.py \
@@ -33,6 +34,10 @@ types: install
 
 docs: install
 	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build
+
+# Those of the first page; they need the data that docs/pictures.py names.
+pictures: install
+	$(BIN)/python docs/pictures.py
 
 # The one that is left out needs a GPU.
 bench: install .venv-tensorflow/installed .venv-torch/installed .venv-pyod/installed

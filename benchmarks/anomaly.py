@@ -37,7 +37,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from convae import AnomalyDetector, ConvAutoencoder, load_dataset
-from convae.baselines.components import component_errors, fit_components
+from convae.baselines.pca import component_errors, fit_components
 from convae.images import to_float
 from convae.jobs.anomaly.edges import edge_features
 

@@ -9,7 +9,7 @@ A detector that learned from the digit's training images alone is asked to flag 
 false alarms; `realised_at_...` are the shares of normal images that it flags. The guarantee is for
 images drawn as those it is calibrated on, so these are training images that it was never given: a
 tenth of the digit's. MNIST's test images come from other writers; what it flags of those normal
-ones is `realized_on_test_at_...`.
+ones is `realised_on_test_at_...`.
 
 Then so many training images of other digits are put among the normal ones that they make up a
 twentieth or a tenth, and the detector is told that up to a tenth may be anomalies
@@ -90,7 +90,7 @@ def summarize(rows: list[Row]) -> dict[str, float]:
         return float(flagged / sum(row[f"{name}_images"] for row in clean))
 
     found: dict[str, float] = {}
-    for prefix, name in (("realized", "kept"), ("realized_on_test", "test")):
+    for prefix, name in (("realised", "kept"), ("realised_on_test", "test")):
         for rate in RATES:
             found[f"{prefix}_at_{100 * rate:g}pct".replace(".", "_")] = realized(name, rate)
     without = statistics.mean(row["auroc"] for row in clean)

@@ -35,8 +35,8 @@ from PIL import Image
 from results import keep_rows, kept_rows, publish, row_options
 
 from convae import ConvAutoencoder, ImageCodec, load_dataset
-from convae.baselines.components import fit_components
-from convae.baselines.formats import JPEG_XL_EFFORT, PER_IMAGE, Accounting
+from convae.baselines.formats import JPEG_XL_EFFORT, PER_IMAGE, FormatSizes
+from convae.baselines.pca import fit_components
 from convae.coding.contexts import ContextNetwork, exponentials
 from convae.coding.samples import ContextSampler
 from convae.coding.tiles import Tiles
@@ -185,9 +185,9 @@ def lossless_peers(test: Images) -> Iterator[Row]:
 
 def kept_exactly(kind: str, images: Images) -> Iterator[tuple[str, str, int]]:
     """What keeps images without loss: its name, whether in one stream or as given, and bytes."""
-    accounting = Accounting()
-    accounting.add(images)
-    for name, num_bytes in accounting.finish().items():
+    sizes = FormatSizes()
+    sizes.add(images)
+    for name, num_bytes in sizes.finish().items():
         method, _, way = name.partition(", ")
         if way == PER_IMAGE:
             yield method, kind, num_bytes

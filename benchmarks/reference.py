@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from results import print_table, write_result
 
 from convae import ConvAutoencoder, load_dataset
-from convae.baselines.components import component_errors, fit_components
+from convae.baselines.pca import component_errors, fit_components
 from convae.images import to_float
 from convae.images.metrics import psnr_db
 

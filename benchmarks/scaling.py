@@ -43,11 +43,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from results import print_table, write_result
 
-from convae import ConvAutoencoder, load_dataset
+from convae import ConvAutoencoder, RunOptions, load_dataset
 from convae.architecture.history import EpochRecord
+from convae.architecture.run import Observer
 from convae.images import store_images
 from convae.nn.statistics import MOST_IMAGES
-from convae.nn.train import Observer
 
 SEED = 0
 EPOCHS = 3
@@ -130,7 +130,7 @@ def fit(images: NDArray[Any], epochs: int, observers: Sequence[Observer] = ()) -
     """Seconds that training the default network takes."""
     started = time.perf_counter()
     model = ConvAutoencoder(epochs=epochs, batch_size=BATCH_SIZE, seed=SEED)
-    model.fit(images, observers=observers)
+    model.fit(images, run=RunOptions(observers=observers))
     return time.perf_counter() - started
 
 

@@ -65,7 +65,7 @@ autodoc_member_order = "bysource"
 
 # Classes of other packages and of Python: to know their pages, a build would need the network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|keras|numpy|os|sklearn|typing)\..*"),
+    ("py:.*", r"(collections|keras|numpy|os|pathlib|sklearn|typing)\..*"),
     ("py:exc", "KeyboardInterrupt"),
 ]
 
@@ -76,9 +76,11 @@ READABLE = [
         r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[([\w.~]+)\]\]",
         r"~numpy.typing.NDArray[\1]",
     ),
-    (r"\bSequence\[Observer\]", "~collections.abc.Sequence[~convae.nn.train.Observer]"),
+    (r"\bSequence\[Observer\]", "~collections.abc.Sequence[~convae.architecture.run.Observer]"),
     (r"\bconvae\.datasets\.Dataset\b", "convae.Dataset"),
-    (r"\bconvae\.estimator\.ConvAutoencoder\b", "convae.ConvAutoencoder"),
+    (r"RunOptions\(checkpoint_path=None, .*?observers=\(\)\)", "RunOptions()"),
+    (r"<class '[\w.]+\.(\w+)'>", r"\1"),
+    (r"<factory>", "..."),
 ]
 
 
@@ -99,6 +101,21 @@ def shorten_signature(
     return signature, returned
 
 
+def skip_foreign_member(
+    _app: Sphinx, _what: str, _name: str, member: object, _skip: bool, _options: object
+) -> bool | None:
+    """Leave out what a class inherits from scikit-learn, whose own pages document it."""
+    return True if (getattr(member, "__module__", None) or "").startswith("sklearn.") else None
+
+
+def drop_type_docstring(
+    _app: Sphinx, what: str, _name: str, _value: object, _options: object, lines: list[str]
+) -> None:
+    """Leave out what Python says of the type of a constant; its page says what the constant is."""
+    if what == "data":
+        lines.clear()
+
+
 def show_default_path(_app: Sphinx, _context: click.Context, lines: list[str]) -> None:
     """Show a default folder by its name, not as an object of the system that builds the pages."""
     lines[:] = [re.sub(r"\w+Path\(('.*')\)", r"\1", line) for line in lines]
@@ -116,5 +133,7 @@ def show_examples(_app: Sphinx, _context: click.Context, lines: list[str]) -> No
 def setup(app: Sphinx) -> None:
     """Register the functions above."""
     app.connect("autodoc-process-signature", shorten_signature)
+    app.connect("autodoc-process-docstring", drop_type_docstring)
+    app.connect("autodoc-skip-member", skip_foreign_member)
     app.connect("sphinx-click-process-options", show_default_path)
     app.connect("sphinx-click-process-epilog", show_examples)

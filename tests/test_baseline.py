@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 import convae.baselines.pca
-from convae.baselines.pca import Selection, model_mse, pca_mse
+from convae.autoencoder.applied import model_mse
+from convae.baselines.pca import pca_mse
 from convae.images import store_images
+from convae.images.selection import Selection
 
 
 def by_hand(train, test, num_components):

@@ -384,8 +384,8 @@ def test_realized_rates_count_images_and_losses_are_against_no_dirt(module):
     ]
     headline = calibration.summarize(rows)
     assert headline["realised_at_1pct"] == pytest.approx(2 / 400)
-    assert headline["realized_on_test_at_5pct"] == pytest.approx(10 / 200)
-    assert headline["realized_on_test_at_0_5pct"] == 0
+    assert headline["realised_on_test_at_5pct"] == pytest.approx(10 / 200)
+    assert headline["realised_on_test_at_0_5pct"] == 0
     assert headline["auroc_loss_at_10pct_dirt"] == pytest.approx(0.1)
     assert headline["suspects_found"] == pytest.approx(0.8)
 

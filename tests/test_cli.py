@@ -17,6 +17,7 @@ import convae.cli.main
 from convae import ConvAutoencoder
 from convae.architecture.plan import Architecture
 from convae.architecture.recipe import PRESETS
+from convae.autoencoder.applied import AppliedAutoencoder
 from convae.baselines.pca import pca_mse
 from convae.images import memory, store_images
 from convae.storage.modelfile import ModelContents, write_model
@@ -706,7 +707,7 @@ def test_judging_stored_images_copies_a_few_at_a_time(command, tmp_path, monkeyp
     monkeypatch.setattr("convae.baselines.pca.MOST_VALUES", 2**17)
     monkeypatch.setattr(ConvAutoencoder, "fit", fit_on_few)
     monkeypatch.setattr(ConvAutoencoder, "score_samples", lambda _, images: np.zeros(len(images)))
-    monkeypatch.setattr("convae.cli.verbs.train.finish", finish)
+    monkeypatch.setattr("convae.cli.training.finish", finish)
     done = command("train", path, "--out", tmp_path / "out", *SMALL, "--validation-split", "0.5")
     assert done.code == 0
     # What is judged would be half of them, what was trained on the other.
@@ -773,7 +774,7 @@ def test_the_test_part_is_what_is_reconstructed(command, model_path, tmp_path, r
 def test_a_perfect_reconstruction_is_null_in_json(command, model_path, tmp_path, monkeypatch):
     np.save(tmp_path / "images.npy", np.zeros((2, 28, 28), np.uint8))
     monkeypatch.setattr(
-        ConvAutoencoder, "reconstruct", lambda _, images, steps: np.zeros(images.shape)
+        AppliedAutoencoder, "reconstruct", lambda _, images, steps: np.zeros(images.shape)
     )
     arguments = ("reconstruct", model_path, tmp_path / "images.npy", "--out", tmp_path / "out")
     assert "PSNR inf dB" in command(*arguments).out

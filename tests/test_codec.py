@@ -295,7 +295,7 @@ def test_a_fitted_autoencoder_is_kept_and_other_jobs_with_it(
 
 
 def test_a_model_without_a_codec_says_how_to_make_one(model_path):
-    with pytest.raises(ModelFileError, match="convae train IMAGES --codec"):
+    with pytest.raises(ModelFileError, match="convae train IMAGES --for codec"):
         ImageCodec.load(model_path)
 
 

@@ -11,7 +11,7 @@ from coders import learn_in_steps, random_model, smooth_images
 from imagecodecs import avif_decode, jpegxl_decode
 from PIL import Image
 
-from convae.baselines.formats import Accounting, break_even, newer_files, xz_filters
+from convae.baselines.formats import FormatSizes, break_even, newer_files, xz_filters
 from convae.coding.archive import ArchiveWriter
 from convae.images import exact_batches, read_exact, write_image
 from convae.storage.modelfile import read_model
@@ -81,8 +81,8 @@ def test_pictures_are_added_to_an_archive(command, codec_path, digits, tmp_path)
     assert done.out.startswith("40 images in ")
     command("decompress", out, tmp_path / "y.npy", "--model", codec_path)
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), digits[:40, ..., 0])
-    done = command("compress", codec_path, tmp_path / "digits.npy", out, "--append", "--report")
-    assert (done.code, "--report must go with no --append" in done.err) == (1, True)
+    done = command("compress", codec_path, tmp_path / "digits.npy", out, "--append", "--compare")
+    assert (done.code, "--compare must go with no --append" in done.err) == (1, True)
 
 
 def test_a_tiny_archive_holds_pictures_of_the_models_size(command, codec_path, pictures, tmp_path):
@@ -103,7 +103,7 @@ def test_the_report_says_what_others_take_and_when_the_model_pays(
     command, codec_path, digits, tmp_path
 ):
     np.save(tmp_path / "digits.npy", digits)
-    done = command("compress", codec_path, tmp_path / "digits.npy", tmp_path / "x.cae", "--report")
+    done = command("compress", codec_path, tmp_path / "digits.npy", tmp_path / "x.cae", "--compare")
     assert done.code == 0
     assert "bytes  convae, without the model" in done.out
     assert "bytes  PNG, one file an image" in done.out
@@ -113,7 +113,7 @@ def test_the_report_says_what_others_take_and_when_the_model_pays(
     noise = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
     np.save(tmp_path / "noise.npy", noise)
     done = command(
-        "compress", codec_path, tmp_path / "noise.npy", tmp_path / "x.cae", "--report", "--json"
+        "compress", codec_path, tmp_path / "noise.npy", tmp_path / "x.cae", "--compare", "--json"
     )
     peers = json.loads(done.out)["peers"]
     assert peers["zlib, one stream"] > noise.size
@@ -126,17 +126,17 @@ def test_peers_are_counted_and_those_that_cannot_keep_the_images_left_out():
         small = lzma.compress(data, filters=xz_filters(len(data)))
         assert lzma.decompress(small) == data
         assert len(small) == len(lzma.compress(data, preset=9))
-    accounting = Accounting()
-    accounting.add(images[:2])
-    accounting.add(images[2:])
-    counted = accounting.finish()
+    sizes = FormatSizes()
+    sizes.add(images[:2])
+    sizes.add(images[2:])
+    counted = sizes.finish()
     assert len(counted) == 10
     assert counted["zlib, one file an image"] > counted["zlib, one stream"]
     assert counted["JPEG XL, one file an image"] < counted["AVIF, one file an image"]
-    accounting = Accounting()
-    accounting.add(images)
-    accounting.add(smooth_images(3, 10, 12, 1, np.uint16))
-    counted = accounting.finish()
+    sizes = FormatSizes()
+    sizes.add(images)
+    sizes.add(smooth_images(3, 10, 12, 1, np.uint16))
+    counted = sizes.finish()
     for name, keeps_16_bits in (("PNG", True), ("JPEG XL", True), ("WebP", False), ("AVIF", False)):
         assert (f"{name}, one file an image" in counted) == keeps_16_bits
 
@@ -144,9 +144,9 @@ def test_peers_are_counted_and_those_that_cannot_keep_the_images_left_out():
 def test_formats_that_cannot_hold_so_long_a_picture_are_left_out():
     line = np.zeros((1, 1, 70_000, 1), np.uint8)
     for length, missing in ((16_383, set()), (16_384, {"WebP"}), (70_000, {"WebP", "AVIF"})):
-        accounting = Accounting()
-        accounting.add(line[:, :, :length])
-        counted = {name.partition(",")[0] for name in accounting.finish()}
+        sizes = FormatSizes()
+        sizes.add(line[:, :, :length])
+        counted = {name.partition(",")[0] for name in sizes.finish()}
         assert {"PNG", "WebP", "JPEG XL", "AVIF"} - counted == missing
 
 
@@ -175,11 +175,11 @@ def test_newer_formats_are_counted_as_they_keep_every_bit(channels, dtype):
 
 def test_the_report_says_what_it_cannot_count(command, codec_path, digits, tmp_path, monkeypatch):
     np.save(tmp_path / "digits.npy", digits[:40])
-    arguments = "compress", codec_path, tmp_path / "digits.npy", tmp_path / "x.cae", "--report"
+    arguments = "compress", codec_path, tmp_path / "digits.npy", tmp_path / "x.cae", "--compare"
     assert "Not counted" not in command(*arguments).out
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     out = command(*arguments).out
-    assert 'Not counted: JPEG XL and AVIF; pip install "convae[report]"' in out
+    assert 'Not counted: JPEG XL and AVIF; pip install "convae[formats]"' in out
     assert "AVIF, one" not in out
 
 
@@ -237,7 +237,7 @@ def test_what_fits_no_picture_or_no_array_is_refused(command, tmp_path):
 def test_misuse_of_the_verbs_is_refused(command, codec_path, model_path, pictures, tmp_path):
     out = tmp_path / "x.cae"
     for arguments, text in (
-        (("compress", model_path, pictures, out), "convae train IMAGES --codec"),
+        (("compress", model_path, pictures, out), "convae train IMAGES --for codec"),
         (("compress", codec_path, tmp_path / "none.png", out), "nothing|holds none"),
         (("compress", codec_path, pictures, out, "--max-error", "200"), "max_error must be from 0"),
         (("compress", codec_path, pictures, out, "--lossless", "--max-error", "1"), "--lossless"),
@@ -256,14 +256,14 @@ def test_misuse_of_the_verbs_is_refused(command, codec_path, model_path, picture
 def test_training_with_a_codec_keeps_it_in_the_file(command, pictures, monkeypatch, tmp_path):
     learn_in_steps(monkeypatch, 3)
     done = command(
-        "train", pictures, "--codec", "--anomalies", "--size", "12", "--channels", "1",
+        "train", pictures, "--for", "codec", "--anomalies", "--size", "12", "--channels", "1",
         "--filters", "4", "--latent-dim", "3", "--epochs", "1", "--out", tmp_path / "out",
     )  # fmt: skip
     assert done.code == 0
     contents = read_model(tmp_path / "out" / "model.safetensors")
-    assert sorted(contents.jobs) == ["anomalies", "contexts", "latents"]
+    assert sorted(contents.jobs) == ["anomalies", "codec"]
     # Of the pictures six of nine are gray with 8 bits, and have the most bytes.
-    settings = contents.jobs["contexts"].settings
+    settings = contents.jobs["codec"].settings["contexts"]
     assert (settings["bits"], settings["planes"]) == (8, 1)
     assert "for `convae compress`: images of 1 channel with 8 bits\n  channel 0 by " in done.out
 

@@ -10,7 +10,7 @@ import pytest
 
 from convae import AnomalyDetector, ConvAutoencoder
 from convae.images import read_image, write_image
-from convae.jobs.anomaly.detections import detect_all, write_detections
+from convae.jobs.anomaly.detections import write_detections
 from convae.storage.modelfile import read_model
 
 TINY = ("--filters", "4", "--latent-dim", "3", "--epochs", "1")
@@ -106,15 +106,15 @@ def test_only_so_many_overlays_are_left_and_those_of_an_earlier_search_are_gone(
     detector, zeros, tmp_path
 ):
     others = zeros[2][:6]
-    detections = detect_all(detector, others, [str(i) for i in range(6)])
+    names = [str(index) for index in range(6)]
     (tmp_path / "overlays").mkdir()
     (tmp_path / "overlays" / "000099.png").write_bytes(b"old")
     (tmp_path / "overlays" / "mine.txt").write_bytes(b"kept")
-    write_detections(tmp_path, detector, others, detections, num_shown=2)
+    write_detections(tmp_path, detector, others, names, num_shown=2)
     left = {path.name for path in (tmp_path / "overlays").iterdir()}
     lowest = np.argsort(detector.score_samples(others))[:2]
     assert left == {"mine.txt", *(f"{index:06}.png" for index in lowest)}
-    write_detections(tmp_path / "none", detector, others, detections, num_shown=0)
+    write_detections(tmp_path / "none", detector, others, names, num_shown=0)
     assert not (tmp_path / "none" / "overlays").exists()
 
 
@@ -161,10 +161,11 @@ def test_training_with_anomalies_leaves_a_model_for_detect(command, zeros, tmp_p
     done = command("train", tmp_path / "normal", *TINY, *options)
     assert done.code == 0
     report = json.loads(done.out)
-    assert report["score"] == "neighbors"
-    assert report["num_calibration_images"] == 20
-    assert report["smallest_false_alarm_rate"] == pytest.approx(1 / 21)
-    assert report["warnings"] == []
+    learned = report["jobs"]["anomalies"]
+    assert learned["score"] == "neighbors"
+    assert learned["num_calibration_images"] == 20
+    assert learned["smallest_false_alarm_rate"] == pytest.approx(1 / 21)
+    assert learned["warnings"] == []
     assert (report["num_images"], report["judged_on"]) == (100, "validation")
     path = tmp_path / "out" / "model.safetensors"
     found = AnomalyDetector.load(path)
@@ -192,7 +193,7 @@ def test_training_on_images_that_may_hold_anomalies_names_the_suspects(command, 
 def test_a_share_of_anomalies_needs_a_detector(command, tmp_path):
     done = command("train", "digits", *TINY, "--most-anomalies", "0.1", "--out", tmp_path / "out")
     assert done.code == 1
-    assert "--most-anomalies must go with --anomalies; received 0.1 alone." in done.err
+    assert "--most-anomalies must go with --for anomalies; received 0.1 alone." in done.err
     assert not (tmp_path / "out").exists()
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import pickle
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ from sklearn.metrics import roc_auc_score
 
 from convae import AnomalyDetector, ConvAutoencoder, load_dataset
 from convae.errors import ImageError, ModelFileError, ParameterError
-from convae.jobs.anomaly.choice import COMPONENTS, NEIGHBORS, Choice
+from convae.images import contract, store_images
+from convae.jobs.anomaly.choice import Choice
+from convae.jobs.anomaly.choose import COMPONENTS, NEIGHBORS
 from convae.jobs.anomaly.detector import _num_choosing
 from convae.jobs.anomaly.heat import largest_box
 from convae.jobs.anomaly.scores import SCORES, scores_for
-from convae.jobs.anomaly.stored import JOB
 from convae.storage.modelfile import read_model, write_model
+
+JOB = "anomalies"
 
 SMALL = {"filters": (4, 8), "latent_dim": 4, "epochs": 4}
 
@@ -53,7 +57,7 @@ def test_what_calibrates_was_not_trained_on(detector, zeros):
     held_out = detector.calibration_indices_
     assert len(held_out) == len(detector.calibration_.scores) == 20
     assert detector.autoencoder_.data_["num_images"] == 80
-    assert len(detector._scores.reference_latents) == 80
+    assert len(detector.scores_.reference_latents) == 80
     np.testing.assert_array_equal(
         np.sort(detector.score_samples(zeros[0][held_out])), detector.calibration_.scores
     )
@@ -396,3 +400,28 @@ def test_a_score_of_several_parts_is_minus_the_largest_of_them_standardized():
     )
     combined = choice.combine({"neighbors": np.array([1.0, 3.0]), "peak": np.array([3.0, 2.0])})
     np.testing.assert_array_equal(combined, [-1, -1])
+
+
+def test_stored_images_are_checked_once_and_never_copied_whole(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    parts = (random.random((200, 32, 32, 1), dtype=np.float32) for _ in range(20))
+    images = store_images(parts, tmp_path / "images.npy")
+    scanned = []
+
+    check = contract._float_images
+
+    def scan(array):
+        scanned.append(len(array))
+        return check(array)
+
+    monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 2**16)
+    monkeypatch.setattr("convae.jobs.anomaly.learn.MOST_REFERENCES", 50)
+    monkeypatch.setattr(contract, "_float_images", scan)
+    detector = AnomalyDetector(ConvAutoencoder(**{**SMALL, "epochs": 1}))
+    tracemalloc.start()
+    detector.fit(images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert scanned == [4000]
+    assert peak < images.nbytes / 2
+    assert len(detector.calibration_.scores) == 600

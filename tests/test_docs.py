@@ -8,6 +8,7 @@ import shlex
 import shutil
 import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import pytest
@@ -25,6 +26,8 @@ PAGES = {
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 }
 QUICKSTART = PAGES["docs/quickstart.md"]
+README, FIGURES = "README.md", "docs/figures.md"
+MEASURED_HEADER = "| what | figure | beside it | command |"
 
 
 def blocks(page, language):
@@ -92,6 +95,23 @@ def test_the_page_of_the_command_line_is_made_from_its_help():
     )
 
 
+def pairs(page, header):
+    """The cells of the rows of a table with two columns."""
+    (table,) = re.findall(rf"^{re.escape(header)}\n\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    return [tuple(row.strip("| ").split(" | ")) for row in table.splitlines()]
+
+
+def test_every_verb_has_its_python_and_the_other_way_round():
+    twins = pairs(PAGES["docs/api.md"], "| verb | Python |")
+    assert {verb.strip("`").split()[1] for verb, _ in twins} == set(commands.commands)
+    for _, python in twins:
+        # The first name in each piece of code; an option of the verb begins with a hyphen.
+        names = re.findall(r"(?<=`)\w+", python)
+        assert names
+        assert set(names) <= set(convae.__all__), python
+    assert pairs(PAGES["docs/cli.md"], "| Python | verb |") == [twin[::-1] for twin in twins]
+
+
 def test_the_quickstart_names_every_preset_and_every_extra():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {*PRESETS, *project["optional-dependencies"]} - {"dev", "test"}
@@ -129,10 +149,12 @@ def test_the_python_of_the_quickstart_runs(digits, tmp_path, monkeypatch):
     assert (tmp_path / "parts.safetensors").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("docs/")])
+@pytest.mark.parametrize("name", PAGES)
 def test_no_page_quotes_a_measured_figure_from_memory(name):
     # Errors have three digits or more behind the point; settings have fewer.
-    assert re.findall(r"\b\d+\.\d{3,}", running_text(PAGES[name])) == []
+    rows = {row.line for row in measured_rows(name)} if name in MEASURED else set()
+    text = "\n".join(line for line in running_text(PAGES[name]).split("\n") if line not in rows)
+    assert re.findall(r"\b\d+\.\d{3,}", text) == []
 
 
 @pytest.mark.parametrize("result", [None, "{}", '{"headline": {"test_mse": "small"}}', "["])
@@ -151,68 +173,246 @@ def test_the_pages_are_not_built_without_a_measured_figure(result, tmp_path):
         runpy.run_path(str(configuration))
 
 
-@pytest.mark.parametrize(
-    ("benchmark", "figure", "shown"),
-    [
-        ("reference", "test_mse", "{:.4f}"),
-        ("reference", "pca16_test_mse", "PCA, 16 numbers: {:.4f}"),
-        ("quality", "fast_test_mse", "{:.4f}"),
-        ("quality", "fast_refined_test_mse", "with `--refine 4`: {:.4f}"),
-        ("quality", "same_size_test_mse", "{:.4f}"),
-        ("quality", "same_size_refined_test_mse", "with `--refine 4`: {:.4f}"),
-        ("quality", "best_unrefined_test_mse", "{:.4f}"),
-        ("quality", "best_test_mse", "with `--refine 4`: {:.4f}"),
-        ("anomaly", "one_class_mean_auroc", "{:.3f}"),
-        ("anomaly", "best_cheap_one_class_mean_auroc", "best without a network: {:.3f}"),
-        ("anomaly", "left_out_mean_auroc", "{:.3f}"),
-        ("anomaly", "best_cheap_left_out_mean_auroc", "best without a network: {:.3f}"),
-        ("anomaly", "best_cheap_one_class_state_ratio", "{:.0f}"),
-        ("anomaly", "best_cheap_left_out_state_ratio", "nine digits: {:.0f}"),
-        ("calibration", "realised_at_1pct", "{:.1%}"),
-        ("calibration", "realised_at_5pct", "at 5 %: {:.1%}"),
-        ("calibration", "auroc_loss_at_10pct_dirt", "{:.3f}"),
-        ("calibration", "suspects_found", "of these among the suspects: {:.0%}"),
-        ("compression", "lossless_bpp", "{:.2f}"),
-        ("compression", "lossless_bpp_with_model", "with all that decoding needs: {:.2f}"),
-        ("compression", "best_peer_file_bpp", "{:.2f}"),
-        ("compression", "best_counted_bpp", "counted contexts, ideally: {:.2f}"),
-        ("compression", "tiny_bytes_per_image", "{:.1f}"),
-        ("compression", "tiny_test_mse", "test MSE {:.4f}"),
-        ("compression_photographs", "seen_bits_a_byte", "{:.2f}"),
+# The rows of each page in their order: the benchmark, words that say what the row is about, and how
+# its two cells show headline figures of the benchmark's result.
+MEASURED = {
+    README: [
+        ("reference", "`reference`", "{test_mse:.4f}", "PCA, 16 numbers: {pca16_test_mse:.4f}"),
+        (
+            "quality",
+            "`best`",
+            "{best_unrefined_test_mse:.4f}",
+            "with `--refine 4`: {best_test_mse:.4f}",
+        ),
+        (
+            "anomaly",
+            "one digit",
+            "{one_class_mean_auroc:.3f}",
+            "best method without a network: {best_cheap_one_class_mean_auroc:.3f}",
+        ),
+        (
+            "anomaly",
+            "nine digits",
+            "{left_out_mean_auroc:.3f}",
+            "best method without a network: {best_cheap_left_out_mean_auroc:.3f}",
+        ),
+        (
+            "calibration",
+            "at a stated rate of 1%",
+            "{realised_at_1pct:.1%}",
+            "test digits, by other writers: {realised_on_test_at_1pct:.1%}",
+        ),
+        (
+            "compression",
+            "in one file with the model",
+            "{lossless_bpp_with_model:.2f}",
+            "best of PNG, WebP, AVIF, JPEG XL, zlib, bz2 and xz: {best_peer_file_bpp:.2f}",
+        ),
+        (
+            "compression",
+            "latents alone, with `--refine 4`",
+            "{tiny_bytes_per_image:.1f}",
+            "test MSE {tiny_test_mse:.4f}",
+        ),
         (
             "compression_photographs",
-            "seen_best_peer_single",
-            "best of PNG, WebP, AVIF, JPEG XL, zlib, bz2 and xz, a file each: {:.2f}",
+            "model not counted",
+            "{seen_bits_a_byte:.2f}",
+            "best of the same formats, one file per tile: {seen_best_peer_single:.2f}",
         ),
-        ("compression_photographs", "unseen_bits_a_byte", "{:.2f}"),
         (
-            "compression_photographs",
-            "unseen_best_peer_together",
-            "together, as a sheet or one stream: {:.2f}",
+            "time_to_quality",
+            "from a cold start",
+            "{seconds_ours:.0f} s",
+            "a plain Keras script on TensorFlow: {seconds_reference:.0f} s",
         ),
-        ("archive_scaling", "peak_writing_mb", "{:.0f} MB"),
-        ("archive_scaling", "peak_reading_mb", "to read them: {:.0f} MB"),
-        ("archive_fuzz", "wrong_pixels", "{:.0f}"),
-        ("archive_fuzz", "changed_archives", "of {:,.0f}"),
-        ("time_to_quality", "vs_keras_tensorflow", "Keras on TensorFlow, a plain script: {:.1f}"),
-        ("training_speed", "vs_keras_tensorflow", "times those of Keras on TensorFlow: {:.1f}"),
-        ("training_speed", "vs_pytorch_float32", "times those of a plain PyTorch loop: {:.1f}"),
-        ("demo", "demo_test_mse", "whole `convae demo`, test MSE {:.4f}"),
-        ("demo", "demo_over_three_reference_epochs", "{:.2f}"),
-        ("scaling", "cost_ratio_1m_vs_10k", "{:.2f}"),
-        ("scaling", "memory_ratio_1m_vs_10k", "{:.2f}"),
-        ("startup", "help_cpu_s", "{:.2f} s"),
-        ("startup", "help_over_import_keras", "{:.2f} times that of importing Keras"),
-        ("convolution", "native_over_product", "Keras's native convolutions: {:.1f}"),
-        ("install_size", "mb", "{:.0f} MB"),
-        ("install_size", "packages", "{:.0f} packages"),
+        ("archive_fuzz", "wrong pixels", "{wrong_pixels:.0f}", "of {changed_archives:,.0f}"),
     ],
+    FIGURES: [
+        ("reference", "`reference`", "{test_mse:.4f}", "PCA, 16 numbers: {pca16_test_mse:.4f}"),
+        (
+            "quality",
+            "`fast`",
+            "{fast_test_mse:.4f}",
+            "with `--refine 4`: {fast_refined_test_mse:.4f}",
+        ),
+        (
+            "quality",
+            "`fast`, 30 epochs",
+            "{same_size_test_mse:.4f}",
+            "with `--refine 4`: {same_size_refined_test_mse:.4f}",
+        ),
+        (
+            "quality",
+            "`best`",
+            "{best_unrefined_test_mse:.4f}",
+            "with `--refine 4`: {best_test_mse:.4f}",
+        ),
+        (
+            "anomaly",
+            "AUROC, one digit",
+            "{one_class_mean_auroc:.3f}",
+            "best method without a network: {best_cheap_one_class_mean_auroc:.3f}",
+        ),
+        (
+            "anomaly",
+            "AUROC, nine digits",
+            "{left_out_mean_auroc:.3f}",
+            "best method without a network: {best_cheap_left_out_mean_auroc:.3f}",
+        ),
+        (
+            "anomaly",
+            "memory of that method, relative to the detector, one digit",
+            "{best_cheap_one_class_state_ratio:.0f}x",
+            "nine digits normal: {best_cheap_left_out_state_ratio:.0f}x",
+        ),
+        (
+            "calibration",
+            "at a stated rate of 1%",
+            "{realised_at_1pct:.1%}",
+            "at 5%: {realised_at_5pct:.1%}",
+        ),
+        (
+            "calibration",
+            "test images, by other writers",
+            "{realised_on_test_at_1pct:.1%}",
+            "at 5%: {realised_on_test_at_5pct:.1%}",
+        ),
+        (
+            "calibration",
+            "a tenth of the training images are anomalies",
+            "{auroc_loss_at_10pct_dirt:.3f}",
+            "share of them listed as suspects: {suspects_found:.0%}",
+        ),
+        (
+            "compression",
+            "MNIST in one file",
+            "{lossless_bpp:.2f}",
+            "with everything decoding needs: {lossless_bpp_with_model:.2f}",
+        ),
+        (
+            "compression",
+            "best of all formats",
+            "{best_peer_file_bpp:.2f}",
+            "static context model, entropy bound: {best_counted_bpp:.2f}",
+        ),
+        (
+            "compression",
+            "latents alone, with `--refine 4`",
+            "{tiny_bytes_per_image:.1f}",
+            "test MSE {tiny_test_mse:.4f}",
+        ),
+        (
+            "compression_photographs",
+            "in one file, model not counted",
+            "{seen_bits_a_byte:.2f}",
+            "best of all formats, one file per tile: {seen_best_peer_single:.2f}",
+        ),
+        (
+            "compression_photographs",
+            "best of all formats, all tiles in one file",
+            "{seen_best_peer_together:.2f}",
+            "tiles from which on convae and its model beat PNG: {break_even_tiles:.0f}",
+        ),
+        (
+            "compression_photographs",
+            "not learned from",
+            "{unseen_bits_a_byte:.2f}",
+            "best of all formats, all tiles in one file: {unseen_best_peer_together:.2f}",
+        ),
+        (
+            "archive_scaling",
+            "to write a million images",
+            "{peak_writing_mb:.0f} MB",
+            "to read them: {peak_reading_mb:.0f} MB",
+        ),
+        ("archive_fuzz", "wrong pixels", "{wrong_pixels:.0f}", "of {changed_archives:,.0f}"),
+        (
+            "time_to_quality",
+            "from a cold start",
+            "{seconds_ours:.0f} s",
+            "a plain Keras script on TensorFlow: {seconds_reference:.0f} s, "
+            "{vs_keras_tensorflow:.1f}x as long",
+        ),
+        (
+            "training_speed",
+            "images per second",
+            "{vs_keras_tensorflow:.1f}x Keras on TensorFlow",
+            "{vs_pytorch_float32:.1f}x a plain PyTorch loop",
+        ),
+        (
+            "demo",
+            "`convae demo`",
+            "{demo_over_three_reference_epochs:.2f}x",
+            "its test MSE: {demo_test_mse:.4f}",
+        ),
+        (
+            "convolution",
+            "native convolutions, relative to convae's",
+            "{native_over_product:.1f}x",
+            "lowest and highest ratio: {native_over_product_min:.1f}x, "
+            "{native_over_product_max:.1f}x",
+        ),
+        (
+            "startup",
+            "`convae --help`",
+            "{help_cpu_s:.2f} s",
+            "relative to importing Keras: {help_over_import_keras:.2f}x",
+        ),
+        (
+            "scaling",
+            "a million images, cost per image relative to 10,000 images",
+            "{cost_ratio_1m_vs_10k:.2f}x",
+            "peak memory, pages of the file excluded: {memory_ratio_1m_vs_10k:.2f}x",
+        ),
+        ("install_size", "default install", "{mb:.0f} MB", "{packages:.0f} packages"),
+    ],
+}
+
+
+class MeasuredRow(NamedTuple):
+    """A row of a page's tables of figures."""
+
+    line: str
+    what: str
+    figure: str
+    beside: str
+    command: str
+
+
+def measured_rows(name):
+    """All rows of a page's tables of figures."""
+    rows = []
+    for table in re.findall(r"^\|.*\n(?:\|.*\n)*", PAGES[name], re.MULTILINE):
+        header, _, *lines = table.splitlines()
+        if header == MEASURED_HEADER:
+            rows += [MeasuredRow(line, *line.strip("| ").split(" | ")) for line in lines]
+    return rows
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_every_row_of_figures_is_checked(name):
+    assert len(measured_rows(name)) == len(MEASURED[name])
+
+
+def test_the_readme_has_ten_figures_and_the_page_of_figures_no_other_table():
+    assert len(measured_rows(README)) == 10
+    tables = re.findall(r"(?<!\|\n)^\|.*$", PAGES[FIGURES], re.MULTILINE)
+    assert set(tables) == {MEASURED_HEADER}
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [(name, number) for name, rows in MEASURED.items() for number in range(len(rows))],
 )
-def test_the_readme_quotes_what_was_measured_and_names_its_command(benchmark, figure, shown):
+def test_a_row_quotes_what_was_measured_and_names_its_command(name, number):
+    benchmark, about, figure, beside = MEASURED[name][number]
     result = json.loads((ROOT / "benchmarks" / "results" / f"{benchmark}.json").read_text())
-    quoted = f"| {shown.format(result['headline'][figure]).replace('%', ' %')} |".replace(
-        "  %", " %"
-    )
-    command = f"| `python benchmarks/{benchmark}.py` |"
-    rows = [row for row in PAGES["README.md"].split("\n") if row.endswith(command)]
-    assert [row for row in rows if quoted in row]
+    row = measured_rows(name)[number]
+    assert about in row.what
+    # What a row is about has settings in it, and no figure.
+    assert not re.search(r"\d\.\d", row.what)
+    assert row.figure == figure.format(**result["headline"])
+    assert row.beside == beside.format(**result["headline"])
+    assert row.command == f"`python benchmarks/{benchmark}.py`"
+    assert (ROOT / "benchmarks" / f"{benchmark}.py").exists()

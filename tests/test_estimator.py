@@ -202,7 +202,7 @@ def test_the_file_gives_the_same_model_back(fitted, model_path, digits, tmp_path
 def test_loading_and_saving_again_needs_no_keras_model(model_path, tmp_path):
     loaded = ConvAutoencoder.load(model_path)
     loaded.save(tmp_path / "again")
-    assert loaded._keras_model is None
+    assert loaded.network_._model is None
     assert (tmp_path / "again").read_bytes() == model_path.read_bytes()
 
 

@@ -96,7 +96,7 @@ def ctrl_c_at(epoch, step):
             pass
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("convae.cli.progress.TrainingProgress", PressCtrlC)
+        patch.setattr("convae.cli.training.TrainingProgress", PressCtrlC)
         patch.setattr("convae.nn.train.LONGEST_CALL_S", 0.0)  # a step a call
         yield
 
@@ -183,8 +183,8 @@ def test_ctrl_c_before_the_first_step_leaves_nothing(data, tmp_path):
 
 
 def test_ctrl_c_in_demo_names_a_command_that_goes_on(command, tmp_path, monkeypatch):
-    def interrupt(_, images, **options):
-        Path(options["checkpoint_path"]).write_bytes(b"kept")
+    def interrupt(_, images, run):
+        Path(run.checkpoint_path).write_bytes(b"kept")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ConvAutoencoder, "fit", interrupt)

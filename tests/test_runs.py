@@ -90,7 +90,7 @@ def test_a_file_in_the_way_is_noticed_before_the_work(tmp_path):
 
 
 def test_a_run_leaves_its_four_files(tmp_path, fitted, digits):
-    files = write_run(tmp_path, fitted, digits)
+    files = write_run(tmp_path, fitted, digits, fitted.save)
     assert files == {
         "model": str(tmp_path / "model.safetensors"),
         "history": str(tmp_path / "history.csv"),
@@ -109,7 +109,7 @@ def test_a_run_leaves_its_four_files(tmp_path, fitted, digits):
 
 
 def test_the_history_has_a_row_for_each_epoch(tmp_path, fitted, digits):
-    rows = rows_of(Path(write_run(tmp_path, fitted, digits)["history"]))
+    rows = rows_of(Path(write_run(tmp_path, fitted, digits, fitted.save)["history"]))
     assert list(rows[0]) == ["epoch", "loss", "val_loss", "learning_rate", "elapsed_s"]
     assert [int(row["epoch"]) for row in rows] == list(range(1, fitted.n_iter_ + 1))
     assert [float(row["loss"]) for row in rows] == [r["loss"] for r in fitted.history_]
@@ -117,7 +117,8 @@ def test_the_history_has_a_row_for_each_epoch(tmp_path, fitted, digits):
 
 
 def test_reconstructions_are_judged_one_by_one_and_together(tmp_path, fitted, digits):
-    figures, files = write_reconstructions(tmp_path, fitted, digits, NAMES, 12)
+    result = write_reconstructions(tmp_path, fitted, digits, NAMES, 12)
+    figures, files = result.figures, result.files
     assert sorted(files.values()) == sorted(map(str, tmp_path.iterdir()))
     originals, rebuilt = to_float(digits), fitted.reconstruct(digits)
     errors = np.square(originals.astype(float) - rebuilt).mean(axis=(1, 2, 3))
@@ -135,6 +136,7 @@ def test_reconstructions_are_judged_one_by_one_and_together(tmp_path, fitted, di
     ]
     np.testing.assert_allclose([float(row["ssim"]) for row in rows], likeness, atol=1e-5)
     assert figures == {
+        "num_images": 64,
         "mse": pytest.approx(errors.mean()),
         "psnr_db": pytest.approx(-10 * math.log10(errors.mean())),
         "ssim": pytest.approx(np.mean(likeness)),
@@ -145,11 +147,12 @@ def test_reconstructions_are_judged_one_by_one_and_together(tmp_path, fitted, di
 
 
 def test_judging_in_parts_changes_nothing(tmp_path, fitted, digits, monkeypatch):
-    whole, files = write_reconstructions(tmp_path / "whole", fitted, digits, NAMES, 4)
+    whole = write_reconstructions(tmp_path / "whole", fitted, digits, NAMES, 4)
     monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 32 * digits[0].size)
-    parts, others = write_reconstructions(tmp_path / "parts", fitted, digits, NAMES, 4)
-    assert parts == pytest.approx(whole, rel=1e-5)
-    assert len(rows_of(Path(others["errors"]))) == len(rows_of(Path(files["errors"])))
+    parts = write_reconstructions(tmp_path / "parts", fitted, digits, NAMES, 4)
+    assert parts.figures == pytest.approx(whole.figures, rel=1e-5)
+    rows = [len(rows_of(Path(result.files["errors"]))) for result in (whole, parts)]
+    assert rows == [64, 64]
 
 
 def test_the_gallery_goes_from_the_best_to_the_worst(tmp_path, fitted, digits, monkeypatch):
@@ -170,7 +173,7 @@ def test_the_gallery_goes_from_the_best_to_the_worst(tmp_path, fitted, digits, m
 
 
 def test_one_image_will_do(tmp_path, fitted, digits):
-    _, files = write_reconstructions(tmp_path, fitted, digits[:1], ["only"], 40)
+    files = write_reconstructions(tmp_path, fitted, digits[:1], ["only"], 40).files
     assert pixels_of(Path(files["output_image"])).shape == (28, 56)
     assert [row["image"] for row in rows_of(Path(files["errors"]))] == ["only"]
 

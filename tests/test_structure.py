@@ -89,6 +89,35 @@ def test_no_job_imports_another():
             assert not (others & folders) - {job}, name
 
 
+HEAVY = BACKENDS | {"sklearn", "scipy", "matplotlib", "pandas", "pyarrow"}
+
+
+def test_applying_a_job_imports_numpy_alone():
+    """From what is *fitted*, no import leads to what fits, not even one inside a function."""
+    left = [name for name in PATHS if name.startswith("jobs.") and name.endswith(".fitted")]
+    assert len(left) == 2
+    reached = set()
+    while left:
+        name = left.pop()
+        if name not in reached:
+            reached.add(name)
+            left += [found for found in own_imports(name) if found]
+    assert "jobs.anomaly.scores" in reached
+    for name in reached:
+        found = {imported.split(".")[0] for imported in imported_names(name)}
+        assert not found & HEAVY, name
+    assert not [name for name in reached if name.startswith(("nn.", "datasets.", "baselines."))]
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if name.startswith("cli.verbs.")])
+def test_a_verb_speaks_to_the_public_names(name):
+    for found in imported_names(name, for_types=False):
+        if found.startswith("convae"):
+            shared = ("convae.cli.", "convae.errors.", "convae.storage.files.printable")
+            public = found.removeprefix("convae.") in convae.__all__
+            assert public or found.startswith(shared), found
+
+
 def test_backends_are_imported_under_nn_alone():
     loading = {
         name

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from convae import ConvAutoencoder
+from convae import ConvAutoencoder, RunOptions
 from convae.errors import ModelFileError, ParameterError
 from convae.nn import steps
 from convae.nn import train as training
@@ -115,11 +115,11 @@ def test_a_run_stopped_by_ctrl_c_goes_on_as_if_it_never_stopped(
     path = tmp_path / "checkpoint"
     watch = Watch(epoch, step, press_ctrl_c)
     with pytest.raises(KeyboardInterrupt):
-        ConvAutoencoder(**RECIPE).fit(images, checkpoint_path=path, observers=[watch])
+        ConvAutoencoder(**RECIPE).fit(images, run=RunOptions(path, observers=[watch]))
     assert watch.told[-2:] == [("step", epoch, step), ("stop",)]
     resumed = Watch()
     model = ConvAutoencoder(**RECIPE).fit(
-        images, checkpoint_path=path, resume=True, observers=[resumed]
+        images, run=RunOptions(path, resume=True, observers=[resumed])
     )
     following = ("step", epoch, step + 1) if step < 4 else ("epoch", epoch)
     assert resumed.told[:2] == [("start", 3, 4), following]
@@ -140,9 +140,9 @@ def test_a_run_killed_in_mid_epoch_goes_on_from_its_last_checkpoint(
 
     path = tmp_path / "checkpoint"
     with pytest.raises(KilledError):
-        ConvAutoencoder(**RECIPE).fit(images, checkpoint_path=path, observers=[Watch(2, 3, die)])
+        ConvAutoencoder(**RECIPE).fit(images, run=RunOptions(path, observers=[Watch(2, 3, die)]))
     assert read_tensors(path)[1]["step"] == 2
-    model = ConvAutoencoder(**RECIPE).fit(images, checkpoint_path=path, resume=True)
+    model = ConvAutoencoder(**RECIPE).fit(images, run=RunOptions(path, resume=True))
     assert_same_model(model, unbroken)
 
 
@@ -177,9 +177,9 @@ def test_a_run_with_all_that_is_random_goes_on_as_if_it_never_stopped(images, tm
     path = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
         ConvAutoencoder(**recipe).fit(
-            images, checkpoint_path=path, observers=[Watch(2, 2, press_ctrl_c)]
+            images, run=RunOptions(path, observers=[Watch(2, 2, press_ctrl_c)])
         )
-    model = ConvAutoencoder(**recipe).fit(images, checkpoint_path=path, resume=True)
+    model = ConvAutoencoder(**recipe).fit(images, run=RunOptions(path, resume=True))
     assert_same_model(model, ConvAutoencoder(**recipe).fit(images))
 
 
@@ -200,18 +200,18 @@ def test_short_epochs_are_not_all_written_down(images, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(training, "SHORTEST_INTERVAL_S", 1e9)
     recipe = {**RECIPE, "epochs": 5}
-    ConvAutoencoder(**recipe).fit(images, checkpoint_path=tmp_path / "checkpoint")
+    ConvAutoencoder(**recipe).fit(images, run=RunOptions(tmp_path / "checkpoint"))
     assert written == [1, 5]
     monkeypatch.setattr(training, "SHORTEST_INTERVAL_S", 0)
-    ConvAutoencoder(**recipe).fit(images, checkpoint_path=tmp_path / "checkpoint")
+    ConvAutoencoder(**recipe).fit(images, run=RunOptions(tmp_path / "checkpoint"))
     assert written == [1, 5, 1, 2, 3, 4, 5]
 
 
 def test_a_finished_run_can_be_given_more_epochs_under_a_constant_rate(images, tmp_path):
     recipe = {**RECIPE, "learning_rate_schedule": "constant"}
     path = tmp_path / "checkpoint"
-    ConvAutoencoder(**{**recipe, "epochs": 1}).fit(images, checkpoint_path=path)
-    longer = ConvAutoencoder(**recipe).fit(images, checkpoint_path=path, resume=True)
+    ConvAutoencoder(**{**recipe, "epochs": 1}).fit(images, run=RunOptions(path))
+    longer = ConvAutoencoder(**recipe).fit(images, run=RunOptions(path, resume=True))
     assert_same_model(longer, ConvAutoencoder(**recipe).fit(images))
 
 
@@ -228,38 +228,38 @@ def test_another_run_is_not_resumed(images, tmp_path, changes, message):
     path = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
         ConvAutoencoder(**RECIPE).fit(
-            images, checkpoint_path=path, observers=[Watch(1, 1, press_ctrl_c)]
+            images, run=RunOptions(path, observers=[Watch(1, 1, press_ctrl_c)])
         )
     with pytest.raises(ModelFileError, match=f"must be the run that was interrupted.*{message}"):
-        ConvAutoencoder(**{**RECIPE, **changes}).fit(images, checkpoint_path=path, resume=True)
+        ConvAutoencoder(**{**RECIPE, **changes}).fit(images, run=RunOptions(path, resume=True))
 
 
 def test_other_images_are_not_resumed(images, tmp_path):
     path = tmp_path / "checkpoint"
-    ConvAutoencoder(**{**RECIPE, "epochs": 1}).fit(images, checkpoint_path=path)
+    ConvAutoencoder(**{**RECIPE, "epochs": 1}).fit(images, run=RunOptions(path))
     with pytest.raises(ModelFileError, match="was trained on other images than those received"):
         ConvAutoencoder(**{**RECIPE, "epochs": 1}).fit(
-            images[::-1], checkpoint_path=path, resume=True
+            images[::-1], run=RunOptions(path, resume=True)
         )
 
 
 def test_resuming_needs_a_checkpoint(images, tmp_path):
     with pytest.raises(ParameterError, match="resume=True without checkpoint_path"):
-        ConvAutoencoder(**RECIPE).fit(images, resume=True)
+        ConvAutoencoder(**RECIPE).fit(images, run=RunOptions(resume=True))
     with pytest.raises(ModelFileError, match="there is none at"):
-        ConvAutoencoder(**RECIPE).fit(images, checkpoint_path=tmp_path / "none", resume=True)
+        ConvAutoencoder(**RECIPE).fit(images, run=RunOptions(tmp_path / "none", resume=True))
 
 
 def test_a_model_file_is_no_checkpoint(images, unbroken, tmp_path):
     unbroken.save(tmp_path / "model")
     with pytest.raises(ModelFileError, match="received a file of kind 'model'"):
-        ConvAutoencoder(**RECIPE).fit(images, checkpoint_path=tmp_path / "model", resume=True)
+        ConvAutoencoder(**RECIPE).fit(images, run=RunOptions(tmp_path / "model", resume=True))
 
 
 @pytest.fixture
 def checkpoint(images, tmp_path):
     path = tmp_path / "checkpoint"
-    ConvAutoencoder(**{**RECIPE, "epochs": 1}).fit(images, checkpoint_path=path)
+    ConvAutoencoder(**{**RECIPE, "epochs": 1}).fit(images, run=RunOptions(path))
     return path
 
 
@@ -285,7 +285,7 @@ def test_a_checkpoint_with_a_part_missing_or_wrong_is_refused(images, checkpoint
     write_tensors(checkpoint, tensors, document)
     with pytest.raises(ModelFileError, match="must hold"):
         ConvAutoencoder(**{**RECIPE, "epochs": 1}).fit(
-            images, checkpoint_path=checkpoint, resume=True
+            images, run=RunOptions(checkpoint, resume=True)
         )
 
 
@@ -323,9 +323,9 @@ def test_patience_stops_a_run_that_no_longer_improves(images, scripted_losses, t
     recipe = {**RECIPE, "epochs": 50, "patience": 2}
     scripted_losses(4.0, 3.0, 3.0, 3.5)
     path = tmp_path / "checkpoint"
-    model = ConvAutoencoder(**recipe).fit(images, checkpoint_path=path)
+    model = ConvAutoencoder(**recipe).fit(images, run=RunOptions(path))
     assert model.n_iter_ == 4
-    stopped = ConvAutoencoder(**recipe).fit(images, checkpoint_path=path, resume=True)
+    stopped = ConvAutoencoder(**recipe).fit(images, run=RunOptions(path, resume=True))
     assert_same_model(stopped, model)
 
 
@@ -362,7 +362,9 @@ def test_training_works_outside_the_main_thread(images, unbroken):
 def test_a_process_that_ignores_ctrl_c_goes_on(images, unbroken):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        model = ConvAutoencoder(**RECIPE).fit(images, observers=[Watch(1, 2, press_ctrl_c)])
+        model = ConvAutoencoder(**RECIPE).fit(
+            images, run=RunOptions(observers=[Watch(1, 2, press_ctrl_c)])
+        )
     finally:
         signal.signal(signal.SIGINT, before)
     assert_same_model(model, unbroken)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convae import ConvAutoencoder, load_dataset
+from convae import ConvAutoencoder, RunOptions, load_dataset
 
 if TYPE_CHECKING:
     from convae.architecture.history import EpochRecord
@@ -120,7 +120,7 @@ def main() -> None:
         first = _FirstSteps(arguments.first_steps)
         model = ConvAutoencoder.from_preset(arguments.preset, seed=arguments.seed, **changes)
         with contextlib.suppress(_EnoughSteps):
-            model.fit(images, observers=[first])
+            model.fit(images, run=RunOptions(observers=[first]))
         say(library=library(), means=first.means)
         return
     if arguments.evaluate:
@@ -133,7 +133,7 @@ def main() -> None:
     changes = {"epochs": 1 + epochs * arguments.repeat}  # the first one warms up
     stopwatch = _Stopwatch(len(images), epochs, on_request=arguments.on_request)
     model = ConvAutoencoder.from_preset(arguments.preset, seed=arguments.seed, **changes)
-    model.fit(images, observers=[stopwatch])
+    model.fit(images, run=RunOptions(observers=[stopwatch]))
 
 
 if __name__ == "__main__":

@@ -7,33 +7,118 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from convae.architecture.plan import Architecture
+    from convae.architecture.recipe import LOSS_NAMES, OPTIMIZER_NAMES, PRESETS, SCHEDULE_NAMES
+    from convae.architecture.run import RunOptions
     from convae.autoencoder.estimator import ConvAutoencoder
+    from convae.autoencoder.tensorboard import TensorBoardLog
+    from convae.baselines.formats import FormatSizes, newer_formats
+    from convae.coding.archive import ImageArchive
     from convae.datasets import Dataset, load_dataset
     from convae.errors import ConvaeError
-    from convae.images import read_images
-    from convae.jobs.anomaly import AnomalyDetector
+    from convae.images import PICTURE_EXTENSIONS, exact_batches, read_images
+    from convae.jobs.anomaly.detections import write_detections
+    from convae.jobs.anomaly.detector import AnomalyDetector
     from convae.jobs.codec.codec import ImageCodec
+    from convae.jobs.codec.comparison import compare_formats
+    from convae.jobs.codec.extraction import write_array, write_pictures
+    from convae.jobs.kind import job_kinds
+    from convae.jobs.model import TrainedModel, load_model
+    from convae.jobs.run import judge_training, write_training
+    from convae.jobs.training import add_jobs, train_model
+    from convae.report.result import Result
+    from convae.report.runs import (
+        CHECKPOINT,
+        check_folder,
+        check_latents_path,
+        prepare_folder,
+        write_latents,
+        write_reconstructions,
+    )
+    from convae.storage.modelfile import model_identity
 
 __version__ = "0.1.0"
 __all__ = [
+    "CHECKPOINT",
+    "LOSS_NAMES",
+    "OPTIMIZER_NAMES",
+    "PICTURE_EXTENSIONS",
+    "PRESETS",
+    "SCHEDULE_NAMES",
     "AnomalyDetector",
+    "Architecture",
     "ConvAutoencoder",
     "ConvaeError",
     "Dataset",
+    "FormatSizes",
+    "ImageArchive",
     "ImageCodec",
+    "Result",
+    "RunOptions",
+    "TensorBoardLog",
+    "TrainedModel",
     "__version__",
+    "add_jobs",
+    "check_folder",
+    "check_latents_path",
+    "compare_formats",
+    "exact_batches",
+    "job_kinds",
+    "judge_training",
     "load_dataset",
+    "load_model",
+    "model_identity",
+    "newer_formats",
+    "prepare_folder",
     "read_images",
+    "train_model",
+    "write_array",
+    "write_detections",
+    "write_latents",
+    "write_pictures",
+    "write_reconstructions",
+    "write_training",
 ]
 
 _HOMES = {
-    "AnomalyDetector": "convae.jobs.anomaly",
+    "AnomalyDetector": "convae.jobs.anomaly.detector",
+    "Architecture": "convae.architecture.plan",
+    "CHECKPOINT": "convae.report.runs",
     "ConvAutoencoder": "convae.autoencoder.estimator",
     "ConvaeError": "convae.errors",
     "Dataset": "convae.datasets",
+    "FormatSizes": "convae.baselines.formats",
+    "ImageArchive": "convae.coding.archive",
     "ImageCodec": "convae.jobs.codec.codec",
+    "LOSS_NAMES": "convae.architecture.recipe",
+    "OPTIMIZER_NAMES": "convae.architecture.recipe",
+    "PICTURE_EXTENSIONS": "convae.images",
+    "PRESETS": "convae.architecture.recipe",
+    "Result": "convae.report.result",
+    "RunOptions": "convae.architecture.run",
+    "SCHEDULE_NAMES": "convae.architecture.recipe",
+    "TensorBoardLog": "convae.autoencoder.tensorboard",
+    "TrainedModel": "convae.jobs.model",
+    "add_jobs": "convae.jobs.training",
+    "check_folder": "convae.report.runs",
+    "check_latents_path": "convae.report.runs",
+    "compare_formats": "convae.jobs.codec.comparison",
+    "exact_batches": "convae.images",
+    "job_kinds": "convae.jobs.kind",
+    "judge_training": "convae.jobs.run",
     "load_dataset": "convae.datasets",
+    "load_model": "convae.jobs.model",
+    "model_identity": "convae.storage.modelfile",
+    "newer_formats": "convae.baselines.formats",
+    "prepare_folder": "convae.report.runs",
     "read_images": "convae.images",
+    "train_model": "convae.jobs.training",
+    "write_array": "convae.jobs.codec.extraction",
+    "write_detections": "convae.jobs.anomaly.detections",
+    "write_latents": "convae.report.runs",
+    "write_pictures": "convae.jobs.codec.extraction",
+    "write_reconstructions": "convae.report.runs",
+    "write_training": "convae.jobs.run",
 }
 
 

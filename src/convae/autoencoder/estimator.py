@@ -5,38 +5,33 @@ compose a fitted estimator.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from convae.architecture.history import records_from_json
-from convae.architecture.plan import Architecture
+from convae.architecture.plan import SMALLEST_SIDE, Architecture
 from convae.architecture.recipe import PRESETS, TrainingOptions
+from convae.architecture.run import UNOBSERVED, RunOptions
+from convae.autoencoder.applied import AppliedAutoencoder, Floats
 from convae.autoencoder.provenance import describe_images, library_versions
-from convae.checks import whole_number
-from convae.errors import ImageError, ModelFileError, ParameterError
-from convae.images import as_images, to_float
-from convae.images.memory import chunks
-from convae.images.metrics import squared_errors
-from convae.images.selection import held_out_indices
+from convae.errors import ModelFileError, ParameterError
+from convae.images.selection import ImagesLike, Selection, held_out_indices
+from convae.nn.network import KerasNetwork
 from convae.storage.modelfile import FittedJob, ModelContents, read_model, write_model
 
 if TYPE_CHECKING:
     import keras
 
-    from convae.nn.train import Observer
 
-MOST_REFINEMENT_STEPS = 1_000
-
-Images = NDArray[np.uint8] | NDArray[np.float32]
-Floats = NDArray[np.float32]
-
-
-class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class ConvAutoencoder(
+    AppliedAutoencoder,
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc] # scikit-learn is untyped
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
     """A convolutional autoencoder: images to a few latent numbers and back.
 
     Images are uint8, or floats in [0, 1], of shape `(num_images, height, width, channels)` with 1,
@@ -82,6 +77,9 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         >>> model.reconstruct(images).shape
         (16, 12, 10, 3)
     """
+
+    # For `set_output`, scikit-learn wraps what stands in the class itself.
+    transform = AppliedAutoencoder.transform
 
     def __init__(
         self,
@@ -163,22 +161,17 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def fit(
         self,
-        X: ArrayLike,
+        X: ImagesLike,
         y: object = None,  # noqa: ARG002 # scikit-learn's signature
         *,
-        checkpoint_path: str | os.PathLike[str] | None = None,
-        resume: bool = False,
-        observers: "Sequence[Observer]" = (),
+        run: RunOptions = UNOBSERVED,
     ) -> Self:
         """Train on images; there are no labels.
 
         Args:
-            X: The images.
+            X: The images; or some of those of an array, as a `convae.images.selection.Selection`.
             y: Ignored; scikit-learn passes it.
-            checkpoint_path: Where the training's state is kept, after an epoch (but for those that
-                follow within two seconds), each minute, on Ctrl-C and at the end; None keeps none.
-            resume: Go on from `checkpoint_path`: the history is that of an unbroken run.
-            observers: Told of each step and epoch (`convae.nn.train.Observer`).
+            run: What the training keeps on the disk, and who watches it.
 
         Returns:
             The estimator itself.
@@ -189,12 +182,12 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
             KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
         """
-        images = as_images(X)
-        options = self._training_options(len(images))
-        height, width, channels = images.shape[1:]
+        chosen = Selection.of(X)
+        options = self._training_options(len(chosen))
+        height, width, channels = chosen.shape[1:]
         architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
-        held_out = held_out_indices(len(images), options.validation_split, options.seed)
-        data = describe_images(images)
+        held_out = held_out_indices(len(chosen), options.validation_split, options.seed)
+        data = describe_images(chosen)
 
         model = _build(architecture, options.seed)
         from convae.nn.train import train
@@ -203,22 +196,20 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             model,
             architecture,
             options,
-            images,
-            held_out,
-            checkpoint_path=checkpoint_path,
-            resume=resume,
+            chosen.images,
+            chosen.without(held_out).indices,
+            chosen.take(held_out).indices,
             fingerprint=str(data["sha256"]),
-            observers=observers,
+            run=run,
         )
         self.architecture_ = architecture
         self.history_ = [record.to_json() for record in records]
         self._options = options
         self.data_ = data
         self.validation_indices_ = held_out
-        self._channel_axis = np.asarray(X).ndim == 4
+        self._channel_axis = chosen.channel_axis
         self._versions = library_versions()
-        self._keras_model = model
-        self._stored_weights: dict[str, Floats] | None = None
+        self._network = KerasNetwork.of(architecture, model)
         self._jobs: dict[str, FittedJob] = {}
         return self
 
@@ -228,129 +219,34 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return len(self.history_)
 
     @property
+    def network_(self) -> KerasNetwork:
+        """The trained network.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` or `load` has not been called.
+        """
+        check_is_fitted(self, "architecture_")
+        return self._network
+
+    @property
+    def channel_axis_(self) -> bool:
+        """Whether the images trained on came with a channel axis."""
+        check_is_fitted(self, "architecture_")
+        return self._channel_axis
+
+    @property
     def keras_model(self) -> "keras.Model":
         """The Keras model `autoencoder`; training it further changes this estimator too.
 
         Raises:
             sklearn.exceptions.NotFittedError: `fit` or `load` has not been called.
         """
-        check_is_fitted(self, "architecture_")
-        if self._keras_model is None:
-            self._keras_model = _build(self.architecture_, 0)
-            from convae.nn.build import set_weights
-
-            set_weights(self._keras_model, self._stored_weights or {})
-            self._stored_weights = None
-        return self._keras_model
+        return self.network_.keras_model
 
     @property
     def weights_(self) -> dict[str, Floats]:
         """Copies of all weights, keyed `model/layer/variable`."""
-        check_is_fitted(self, "architecture_")
-        if self._keras_model is None:
-            return {name: value.copy() for name, value in (self._stored_weights or {}).items()}
-        from convae.nn.build import get_weights
-
-        return get_weights(self._keras_model)
-
-    def transform(self, X: ArrayLike, refinement_steps: int = 0) -> Floats:
-        """The latents of images: float32 `(num_images, latent_dim)`.
-
-        Args:
-            X: The images.
-            refinement_steps: Steps that take each image's latents from the encoder's answer towards
-                the least squared error of its reconstruction, which never grows; a step costs some
-                `latent_dim` reconstructions.
-
-        Raises:
-            ImageError: X breaks the image contract or is not of the size fitted on.
-            ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
-        """
-        images = self.checked(X)
-        return np.concatenate(
-            [
-                self._latents(to_float(images[chunk]), refinement_steps)
-                for chunk in self._parts(images, refinement_steps)
-            ]
-        )
-
-    def inverse_transform(self, X: ArrayLike) -> Floats:
-        """The images that latents stand for.
-
-        Args:
-            X: float `(num_images, latent_dim)`, finite.
-
-        Returns:
-            float32 in [0, 1], `(num_images, height, width, channels)`, or without the channel axis
-            where the images fitted on had none.
-
-        Raises:
-            ImageError: X has another shape or is not finite.
-        """
-        decoder = self.keras_model.get_layer("decoder")
-        latents = np.asarray(X)
-        latent_dim = self.architecture_.latent_dim
-        if latents.ndim != 2 or latents.shape[1] != latent_dim or latents.dtype.kind not in "fiu":
-            raise ImageError(
-                f"Latents must be numbers of shape (num_images, {latent_dim}); received "
-                f"{latents.dtype} of shape {latents.shape}. Pass what transform returned."
-            )
-        latents = latents.astype(np.float32)
-        if not np.isfinite(latents).all():
-            raise ImageError(
-                "Latents must be finite; received NaN or infinity. Pass what transform returned."
-            )
-        images = _predict(decoder, latents)
-        return images if self._channel_axis else images[..., 0]
-
-    def reconstruct(self, X: ArrayLike, refinement_steps: int = 0) -> Floats:
-        """What the autoencoder makes of images.
-
-        Args:
-            X: The images.
-            refinement_steps: As in `transform`.
-
-        Returns:
-            float32 in [0, 1], of the very shape of X.
-
-        Raises:
-            ImageError: X breaks the image contract or is not of the size fitted on.
-            ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
-        """
-        images = self.checked(X)
-        parts = [
-            self._reconstructions(to_float(images[chunk]), refinement_steps)
-            for chunk in self._parts(images, refinement_steps)
-        ]
-        return np.concatenate(parts).reshape(np.asarray(X).shape)
-
-    def score_samples(self, X: ArrayLike, refinement_steps: int = 0) -> NDArray[np.float64]:
-        """Minus the mean squared error of each image's reconstruction.
-
-        **Higher is more normal**, as everywhere in scikit-learn: 0 is a perfect reconstruction.
-
-        Args:
-            X: The images.
-            refinement_steps: As in `transform`.
-
-        Returns:
-            float64 `(num_images,)`, from -1 to 0.
-
-        Raises:
-            ImageError: X breaks the image contract or is not of the size fitted on.
-            ParameterError: `refinement_steps` is no whole number from 0 to 1,000.
-        """
-        images = self.checked(X)
-        errors = []
-        for chunk in self._parts(images, refinement_steps):
-            originals = to_float(images[chunk])
-            rebuilt = self._reconstructions(originals, refinement_steps)
-            errors.append(squared_errors(originals, rebuilt))
-        return -np.concatenate(errors)
-
-    def score(self, X: ArrayLike, y: object = None) -> float:  # noqa: ARG002 # scikit-learn's
-        """Minus the mean squared error over all images; higher is better."""
-        return float(self.score_samples(X).mean())
+        return self.network_.weights()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the one model file (docs/format), whole or not at all.
@@ -414,16 +310,9 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model.data_ = contents.data
         model._channel_axis = contents.preprocessing["channel_axis"]
         model._versions = contents.versions
-        model._keras_model = None
-        model._stored_weights = contents.weights
+        model._network = KerasNetwork(architecture, contents.weights)
         model._jobs = contents.jobs
         return model
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        if state.get("_keras_model") is not None:
-            state = {**state, "_keras_model": None, "_stored_weights": self.weights_}
-        return state
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 # scikit-learn's Tags is untyped
         tags = super().__sklearn_tags__()
@@ -438,57 +327,21 @@ class ConvAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         # scikit-learn names the columns of `transform` after it.
         return self.architecture_.latent_dim
 
+    def check(self) -> None:
+        """Refuse parameters outside their ranges, before anything is read.
+
+        Raises:
+            ParameterError: One of them is.
+        """
+        Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, self.filters, self.latent_dim)
+        self._training_options(1)
+
     def _training_options(self, num_images: int) -> TrainingOptions:
         names = [*TrainingOptions.__dataclass_fields__, "fewest_epochs"]
         return TrainingOptions.for_images(num_images, **{n: getattr(self, n) for n in names})
-
-    def _parts(self, images: Images, refinement_steps: int) -> Iterator[slice]:
-        """Slices of images that can be worked on at a time."""
-        whole_number(refinement_steps, "refinement_steps", 0, MOST_REFINEMENT_STEPS)
-        # Refining holds an image's reconstructions from latents moved one by one.
-        copies = self.architecture_.latent_dim if refinement_steps else 1
-        return chunks(images, copies)
-
-    def _latents(self, images: Floats, refinement_steps: int) -> Floats:
-        latents = _predict(self.keras_model.get_layer("encoder"), images)
-        if not refinement_steps:
-            return latents
-        from convae.autoencoder.refine import refine_latents
-
-        decoder = self.keras_model.get_layer("decoder")
-        return refine_latents(decoder, images, latents, refinement_steps)
-
-    def _reconstructions(self, images: Floats, refinement_steps: int) -> Floats:
-        if not refinement_steps:
-            return _predict(self.keras_model, images)
-        latents = self._latents(images, refinement_steps)
-        return _predict(self.keras_model.get_layer("decoder"), latents)
-
-    def checked(self, X: ArrayLike) -> Images:
-        """Images as `(num_images, height, width, channels)`, uint8 or float32 in [0, 1].
-
-        Raises:
-            ImageError: X breaks the image contract or is not of the size fitted on.
-        """
-        check_is_fitted(self, "architecture_")
-        images = as_images(X)
-        if images.shape[1:] != self.architecture_.image_shape:
-            height, width, channels = self.architecture_.image_shape
-            raise ImageError(
-                f"Images must be of the size fitted on, {height} x {width} x {channels} (height, "
-                f"width, channels); received {' x '.join(map(str, images.shape[1:]))}. Resize them "
-                f"(convae.images.resize.fit_size) or fit on images of this size."
-            )
-        return images
 
 
 def _build(architecture: Architecture, seed: int | None) -> "keras.Model":
     from convae.nn.build import build_model
 
     return build_model(architecture, seed)
-
-
-def _predict(model: "keras.Model", inputs: NDArray[Any]) -> Floats:
-    from convae.nn.predict import predict
-
-    return predict(model, to_float(inputs))

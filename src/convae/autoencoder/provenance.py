@@ -4,22 +4,22 @@ import hashlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import convae
 from convae.images.memory import chunks, release
+from convae.images.selection import Selection
 
 
-def describe_images(images: NDArray[np.generic]) -> dict[str, Any]:
+def describe_images(images: Selection) -> dict[str, Any]:
     """Number, shape, dtype and SHA-256 of images, as plain JSON values.
 
     Args:
-        images: uint8 or float32, `(num_images, height, width, channels)`.
+        images: The images, which are read a few at a time.
     """
     digest = hashlib.sha256(f"{images.shape} {images.dtype}".encode())
     for chunk in chunks(images):
         digest.update(np.ascontiguousarray(images[chunk]).data)
-        release(images)
+        release(images.images)
     return {
         "num_images": len(images),
         "image_shape": list(images.shape[1:]),

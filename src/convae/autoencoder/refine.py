@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.nn.backend import keras
-from convae.nn.predict import predict
+from convae.architecture.network import Network
 
 # Of the size of an image's latents: far above rounding, and small beside what curves the decoder.
 DIFFERENCE = 1e-2
@@ -14,7 +13,7 @@ DAMPING_AFTER_SUCCESS, DAMPING_AFTER_FAILURE = 0.3, 10.0
 
 
 def refine_latents(
-    decoder: keras.Model,
+    network: Network,
     images: NDArray[np.float32],
     latents: NDArray[np.float32],
     num_steps: int,
@@ -26,7 +25,7 @@ def refine_latents(
     step decodes each image as often as there are latents, and twice more.
 
     Args:
-        decoder: The model `decoder`.
+        network: The network; only its decoder is used.
         images: float32 in [0, 1], `(num_images, height, width, channels)`.
         latents: float32 `(num_images, latent_dim)`.
         num_steps: Steps, 0 or more.
@@ -41,7 +40,7 @@ def refine_latents(
     targets = images.reshape(count, -1)
 
     def decode(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return predict(decoder, values).reshape(len(values), -1)
+        return network.decode(values).reshape(len(values), -1)
 
     latents = latents.copy()
     damping = np.full(count, FIRST_DAMPING)

@@ -27,7 +27,7 @@ MOST_PIXELS_SLOWLY = 1 << 18
 QUICKER_JPEG_XL_EFFORT, QUICKER_AVIF_SPEED = 7, 8
 
 
-class Accounting:
+class FormatSizes:
     """Counts the bytes of lossless peers for the images that it is shown.
 
     A peer in one stream cannot give an image without decoding all before it.
@@ -114,7 +114,7 @@ def _fits(pixels: NDArray[Any], name: str) -> bool:
 
 
 def newer_formats() -> bool:
-    """Whether JPEG XL and AVIF can be written, which needs the extra `report`."""
+    """Whether JPEG XL and AVIF can be written, which needs the extra `formats`."""
     return importlib.util.find_spec("imagecodecs") is not None
 
 

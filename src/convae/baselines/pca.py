@@ -1,22 +1,15 @@
-"""The error of a model, and the honest figure beside it: what a cheap method would have given.
-
-Both take the images a few at a time, so that nothing is ever as large as all of them.
-"""
+"""Principal components, the cheapest autoencoder there is: scikit-learn's."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
-from convae.baselines.components import component_errors, fit_components
 from convae.images import to_float
 from convae.images.memory import chunks
-
-if TYPE_CHECKING:
-    from convae.autoencoder.estimator import ConvAutoencoder
+from convae.images.selection import Images
 
 # PCA's error moves in the fourth digit beyond so many images; its time and memory do not.
 MOST_IMAGES = 10_000
@@ -24,48 +17,30 @@ MOST_IMAGES = 10_000
 MOST_VALUES = 2**27
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """Some of the images of an array; they are copied when they are used, and not before.
+def fit_components(rows: NDArray[np.float32], num_components: int, seed: int = 0) -> PCA:
+    """PCA fitted on rows.
 
     Args:
-        images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`; in memory or
-            mapped from a file.
-        indices: Which of them, `(num_chosen,)`.
+        rows: float32 `(num_rows, num_features)`.
+        num_components: At most so many; there are fewer of few rows or features.
+        seed: For the method that draws at random, which many features call for.
     """
-
-    images: NDArray[Any]
-    indices: NDArray[np.intp]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape that an array of the chosen images would have."""
-        return len(self.indices), *self.images.shape[1:]
-
-    def __len__(self) -> int:
-        """Number of chosen images."""
-        return len(self.indices)
-
-    def __getitem__(self, part: slice | NDArray[np.intp]) -> NDArray[Any]:
-        """A part of the chosen images, as an array."""
-        return self.images[self.indices[part]]
+    with warnings.catch_warnings():
+        # Equal rows have no variance, of which PCA would take the shares; nobody asks for them.
+        warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
+        return PCA(min(num_components, *rows.shape), random_state=seed).fit(rows)
 
 
-Images: TypeAlias = NDArray[Any] | Selection
-
-
-def model_mse(model: "ConvAutoencoder", images: Images) -> float:
-    """Mean squared error of a model's reconstructions: minus its `score`, on a `Selection` too.
+def component_errors(pca: PCA, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean squared error of each row after its components and back.
 
     Args:
-        model: The fitted estimator.
-        images: Images of its size, uint8 or float32 in [0, 1].
-
-    Returns:
-        The error per pixel, in [0, 1].
+        pca: Fitted on rows like these.
+        rows: float32 `(num_rows, num_features)`.
     """
-    scores = np.concatenate([model.score_samples(part) for part in _parts(images)])
-    return -float(scores.mean())
+    missed = rows - pca.inverse_transform(pca.transform(rows))
+    errors: NDArray[np.float64] = np.square(missed, dtype=np.float64).mean(axis=1)
+    return errors
 
 
 def pca_mse(train: Images, test: Images, num_components: int) -> float:
@@ -87,13 +62,8 @@ def pca_mse(train: Images, test: Images, num_components: int) -> float:
     flat = to_float(chosen).reshape(len(chosen), num_values)
     pca = fit_components(flat, num_components)
     total = 0.0
-    for images in _parts(test):
+    for part in chunks(test):
+        images = test[part]
         rows = to_float(images).reshape(len(images), num_values)
         total += float(component_errors(pca, rows).sum())
     return total / len(test)
-
-
-def _parts(images: Images) -> Iterator[NDArray[Any]]:
-    """The images, in arrays of bounded size."""
-    for part in chunks(images):
-        yield images[part]

@@ -6,8 +6,10 @@ the public classes and prints.
 """
 
 import _thread
+import importlib
 import io
 import os
+import pkgutil
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,12 +17,8 @@ from collections.abc import Sequence
 import click
 
 import convae
-from convae.cli.console import INTERRUPTED
-from convae.cli.verbs.compress import compress, decompress
-from convae.cli.verbs.detect import detect
-from convae.cli.verbs.info import info
-from convae.cli.verbs.reconstruct import embed, reconstruct
-from convae.cli.verbs.train import demo, train
+import convae.cli.verbs
+from convae.cli.output import INTERRUPTED
 from convae.errors import ConvaeError
 
 
@@ -58,8 +56,9 @@ def commands() -> None:
     """One small convolutional autoencoder, trained from a plain set of images, in one safe file."""
 
 
-for verb in (demo, train, reconstruct, embed, compress, decompress, detect, info):
-    commands.add_command(verb)
+for module in pkgutil.iter_modules(convae.cli.verbs.__path__):
+    verb = importlib.import_module(f"convae.cli.verbs.{module.name}")
+    commands.add_command(getattr(verb, module.name))
 
 
 def entry_point() -> None:

@@ -6,17 +6,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from convae.architecture.history import EpochRecord
 
 
@@ -25,7 +18,18 @@ def _on_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def _bar() -> Progress:
+def _bar() -> "Progress":
+    # Here, since most commands show none and importing it takes as long as all else.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         # A path may hold brackets, which are no markup.
         TextColumn("{task.description}", markup=False),
@@ -81,10 +85,19 @@ class TrainingProgress:
 
 @contextmanager
 def counted(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work that reports (done, all); nothing where there is no terminal."""
+    """A bar for work that reports (done, all), from the first report on; on a terminal alone."""
     if not _on_terminal():
         yield lambda done, total: None  # noqa: ARG005 # nothing to show
         return
-    with _bar() as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = _bar()
+    task = bar.add_task(description, total=None)
+
+    def report(done: int, total: int) -> None:
+        # Two bars cannot be on one terminal: that of a training may have been there before.
+        bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        bar.stop()

@@ -27,12 +27,11 @@ from convae.coding.blocks import (
     encode_blocks,
     encode_latents,
 )
-from convae.coding.contextmodel import CONTEXTS_JOB, ContextModel
-from convae.coding.latents import LATENTS_JOB, Codes, LatentModel
+from convae.coding.contextmodel import ContextModel
+from convae.coding.latents import Codes, LatentModel
 from convae.coding.threads import threads
 from convae.errors import ModelFileError, ParameterError
 from convae.storage.files import printable
-from convae.storage.modelfile import ModelContents
 
 MAGIC = b"\x8aCAE\r\n\x1a\n"
 END = b"CAE\x8a"
@@ -60,28 +59,6 @@ def _unpacked(data: bytes) -> Model:
         if data[:1] == sort:
             return kind.unpack(data[1:])
     raise ParameterError(f"A packed model must be of a known sort; received {data[:1]!r}.")
-
-
-def coding_models(contents: ModelContents, origin: str) -> tuple[ContextModel, LatentModel]:
-    """What a model file has for coding.
-
-    Args:
-        contents: What `convae.storage.modelfile.read_model` returned.
-        origin: What the message calls the file.
-
-    Raises:
-        ModelFileError: There is none, or it is of the wrong kind.
-    """
-    jobs = contents.jobs
-    if not {CONTEXTS_JOB, LATENTS_JOB} <= set(jobs):
-        raise ModelFileError(
-            f"{origin} must hold a codec; received a model without one. Make one: convae train "
-            f"IMAGES --codec."
-        )
-    return (
-        ContextModel.from_job(jobs[CONTEXTS_JOB], origin),
-        LatentModel.from_job(jobs[LATENTS_JOB], origin),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from convae.coding.packing import digest, pack, unpack
 from convae.errors import ParameterError
 from convae.storage.modelfile import FittedJob, reading_job
 
-CONTEXTS_JOB = "contexts"
 _EXPONENTIALS = "exponentials"
 
 Tables = dict[str, NDArray[Any]]

@@ -19,7 +19,6 @@ from convae.coding.threads import Run
 from convae.errors import ParameterError
 from convae.storage.modelfile import FittedJob, reading_job
 
-LATENTS_JOB = "latents"
 NUM_VALUES = 2 * LARGEST_CODE + 1
 # Weight of the neighbors' values beside a value's own count, and how far they reach in deviations.
 PRIOR, SMOOTHING = 0.2, 0.1

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +24,7 @@ from convae.datasets.fit import check_images, count_resized, fit_images, wanted_
 from convae.datasets.mnist import load_mnist
 from convae.datasets.parquet import Shards, find_shards, read_parquet
 from convae.errors import DataError, ParameterError
+from convae.images.exact import exact_batches
 from convae.images.folders import read_paths
 from convae.images.gather import FolderImages, PictureSettings, Progress, Skipped
 from convae.images.resize import Fit, Size
@@ -69,6 +70,27 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     paths: tuple[str, ...] | None = None
     test_paths: tuple[str, ...] | None = None
+
+    def names(self) -> list[str]:
+        """A name for each training image: its path, or its number where it came without."""
+        return list(self.paths or map(str, range(len(self.train))))
+
+    def judged(self) -> tuple[NDArray[Any], list[str]]:
+        """The images of the test part if there is one, else all; and a name for each."""
+        if self.test is None:
+            return self.train, self.names()
+        return self.test, list(self.test_paths or map(str, range(len(self.test))))
+
+    def originals(self) -> Iterator[tuple[NDArray[Any], list[str]]] | None:
+        """The training pictures as their files hold them, at their own sizes, with their names.
+
+        Returns:
+            What `convae.images.exact_batches` yields; None where the images are no picture files.
+        """
+        folder = Path(self.name)
+        if not self.paths or not (folder / self.paths[0]).is_file():
+            return None
+        return exact_batches(folder, [], names=self.paths)
 
 
 def load_dataset(

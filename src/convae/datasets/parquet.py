@@ -13,7 +13,7 @@ import numpy as np
 from convae.errors import ConvaeError, DataError, MissingExtraError
 from convae.images.folders import find_files
 from convae.images.gather import FolderImages, PictureSettings, Skipped, gather
-from convae.images.pictures import EXTENSIONS
+from convae.images.pictures import PICTURE_EXTENSIONS
 from convae.storage.files import printable
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def find_shards(root: Path, within: tuple[str, ...] = ("",)) -> Shards | None:
 
 
 def _check_alone(root: Path, within: tuple[str, ...], shards: Sequence[str]) -> None:
-    pictures = [name for name in find_files(root, EXTENSIONS).names if name.startswith(within)]
+    pictures = [
+        name for name in find_files(root, PICTURE_EXTENSIONS).names if name.startswith(within)
+    ]
     if pictures:
         raise DataError(
             f"A folder must hold pictures or Parquet files, not both; {printable(root)} has "

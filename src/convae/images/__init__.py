@@ -4,12 +4,12 @@ from convae.images.contract import as_images, to_float, to_uint8
 from convae.images.exact import exact_batches
 from convae.images.folders import read_images
 from convae.images.gather import FolderImages
-from convae.images.pictures import EXTENSIONS, read_exact, read_image, write_image
+from convae.images.pictures import PICTURE_EXTENSIONS, read_exact, read_image, write_image
 from convae.images.resize import Fit, fit_channels, fit_size
 from convae.images.store import store_images
 
 __all__ = [
-    "EXTENSIONS",
+    "PICTURE_EXTENSIONS",
     "Fit",
     "FolderImages",
     "as_images",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from convae.errors import DataError, ImageError
 from convae.images.folders import find_files
 from convae.images.gather import Progress
-from convae.images.pictures import EXTENSIONS, read_exact
+from convae.images.pictures import PICTURE_EXTENSIONS, read_exact
 from convae.storage.files import printable
 
 # Pictures are collected until they take so much memory, so that those of one size come together.
@@ -47,7 +47,7 @@ def exact_batches(
     """
     root, found = path.parent, [path.name]
     if path.is_dir():
-        root, found = path, list(names or find_files(path, EXTENSIONS).names)
+        root, found = path, list(names or find_files(path, PICTURE_EXTENSIONS).names)
     if not found or not path.exists():
         raise DataError(
             f"There must be pictures to read; {printable(path)} holds none. Check the path."

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from convae.errors import DataError
 from convae.images.gather import FolderImages, PictureSettings, Progress, Skipped, gather
-from convae.images.pictures import EXTENSIONS
+from convae.images.pictures import PICTURE_EXTENSIONS
 from convae.images.resize import Fit, Size
 from convae.images.store import StorePath
 from convae.storage.files import printable
@@ -86,7 +86,7 @@ def read_paths(paths: Paths, settings: PictureSettings) -> FolderImages:
 
 def _pictures(root: Path) -> tuple[Sequence[str], Skipped]:
     """All pictures under a folder, and the folders that could not be listed."""
-    found = find_files(root, EXTENSIONS)
+    found = find_files(root, PICTURE_EXTENSIONS)
     if not found.names:
         hindrance = f" ({found.unread[0][0]}: {found.unread[0][1]})" if found.unread else ""
         raise DataError(

@@ -22,7 +22,7 @@ from convae.errors import ImageError
 from convae.images.resize import CHANNELS, SMALLEST_SIDE
 from convae.storage.files import open_whole, printable
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PICTURE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Nothing else that Pillow reads: each decoder is one more way in for a hostile file.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MOST_PIXELS = 64_000_000

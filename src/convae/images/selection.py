@@ -1,14 +1,78 @@
-"""Which images are drawn: to be held out, or to stand for more than can be used."""
+"""Some of the images of an array, and how they are drawn."""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from convae.errors import ParameterError
+from convae.images.contract import as_images
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Some of the images of an array; they are copied when they are used, and not before.
+
+    Args:
+        images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`; in memory or
+            mapped from a file. They keep the image contract already.
+        indices: Which of them, `(num_chosen,)`.
+        channel_axis: Whether they came with a channel axis.
+    """
+
+    images: NDArray[Any]
+    indices: Indices
+    channel_axis: bool = True
+
+    @classmethod
+    def of(cls, images: "ImagesLike") -> "Selection":
+        """All images of an array-like, checked once; a selection stays as it is.
+
+        Raises:
+            ImageError: They break the image contract.
+        """
+        if isinstance(images, Selection):
+            return images
+        checked = as_images(images)
+        return cls(checked, np.arange(len(checked)), np.ndim(images) == 4)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that an array of the chosen images would have."""
+        return len(self.indices), *self.images.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or float32."""
+        return self.images.dtype
+
+    def __len__(self) -> int:
+        """Number of chosen images."""
+        return len(self.indices)
+
+    def __getitem__(self, part: slice | Indices) -> NDArray[Any]:
+        """A part of the chosen images, as an array."""
+        return self.images[self.indices[part]]
+
+    def take(self, part: slice | Indices) -> "Selection":
+        """A part of the chosen images, not copied."""
+        return Selection(self.images, self.indices[part], self.channel_axis)
+
+    def without(self, part: Indices) -> "Selection":
+        """All chosen images but those at some positions, not copied."""
+        return Selection(self.images, np.delete(self.indices, part), self.channel_axis)
+
+
+Images: TypeAlias = NDArray[Any] | Selection
+ImagesLike: TypeAlias = ArrayLike | Selection
 
 
 def held_out_indices(
     num_images: int, fraction: float, seed: int, name: str = "validation_split"
-) -> NDArray[np.intp]:
+) -> Indices:
     """Indices, ascending, of images drawn at random, since folders come sorted.
 
     Args:
@@ -32,7 +96,7 @@ def held_out_indices(
     return np.sort(order[:num_held_out])
 
 
-def drawn_indices(num_images: int, most: int, seed: int) -> NDArray[np.intp]:
+def drawn_indices(num_images: int, most: int, seed: int) -> Indices:
     """Indices, ascending, of as many images as may be used, drawn at random.
 
     Args:

@@ -7,12 +7,10 @@ draws no pictures.
 
 import contextlib
 import math
-import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from convae.architecture.history import EpochRecord
 from convae.architecture.plan import Architecture
 from convae.architecture.recipe import TrainingOptions
+from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.errors import ParameterError
 from convae.images import to_float
 from convae.nn.backend import keras
@@ -41,33 +40,16 @@ Images = NDArray[np.uint8] | NDArray[np.float32]
 Weights = dict[str, NDArray[np.float32]]
 
 
-class Observer(Protocol):
-    """Something that watches a training: a progress bar, a log."""
-
-    def start(self, num_epochs: int, num_steps: int) -> None:
-        """Training begins: so many epochs of so many steps."""
-
-    def step(self, epoch: int, step: int, loss: float) -> None:
-        """Step `step` of epoch `epoch`, both from 1, is done; `loss` is the epoch's mean yet."""
-
-    def epoch(self, record: EpochRecord) -> None:
-        """An epoch is done."""
-
-    def stop(self) -> None:
-        """Training ends, well or not."""
-
-
 def train(
     model: keras.Model,
     architecture: Architecture,
     options: TrainingOptions,
     images: Images,
+    chosen: NDArray[np.intp],
     held_out: NDArray[np.intp],
     *,
-    checkpoint_path: str | os.PathLike[str] | None = None,
-    resume: bool = False,
     fingerprint: str = "",
-    observers: Sequence[Observer] = (),
+    run: RunOptions = UNOBSERVED,
 ) -> list[EpochRecord]:
     """Train `model` in place.
 
@@ -79,12 +61,10 @@ def train(
         options: The recipe.
         images: uint8, or float32 in [0, 1], `(num_images, height, width, channels)`; in memory or
             mapped from a file, which is read a part at a time.
-        held_out: Indices of the images to validate on, never trained on; may be empty.
-        checkpoint_path: Where the state is kept after an epoch (but for those that follow within
-            two seconds), every minute, on Ctrl-C and at the end; None keeps none.
-        resume: Go on from the file at `checkpoint_path`.
+        chosen: Indices of the images to train on.
+        held_out: Indices of the images to validate on; may be empty.
         fingerprint: Names the training data; a checkpoint of other data is refused.
-        observers: They are told of each step and epoch.
+        run: What is kept on the disk, and who is told of each step and epoch.
 
     Returns:
         A record for each epoch, those before a resumption included.
@@ -95,12 +75,9 @@ def train(
         OutputError: The checkpoint cannot be written.
         KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
     """
-    chosen = np.delete(np.arange(len(images)), held_out)
-    run = _Run(
-        model, architecture, options, images, chosen, checkpoint_path, fingerprint, observers
-    )
-    if resume:
-        run.resume()
+    state = _Run(model, architecture, options, images, chosen, fingerprint, run)
+    if run.resume:
+        state.resume()
     recomputer = (
         StatisticsRecomputer(model, images, chosen) if options.recompute_statistics else None
     )
@@ -109,26 +86,26 @@ def train(
         if recomputer is not None:
             recomputer()
 
-    for observer in observers:
-        observer.start(options.epochs, run.num_steps)
+    for observer in run.observers:
+        observer.start(options.epochs, state.num_steps)
     try:
         with _interruption() as interrupted:
-            while not run.finished():
+            while not state.finished():
                 started = time.monotonic()
-                run.finish_steps(interrupted)
+                state.finish_steps(interrupted)
                 val_loss = None
                 if len(held_out):
                     recompute_statistics()
                     val_loss = _validate(model, images, held_out, LOSSES[options.loss])
-                run.finish_epoch(val_loss, time.monotonic() - started)
+                state.finish_epoch(val_loss, time.monotonic() - started)
     finally:
-        for observer in observers:
+        for observer in run.observers:
             observer.stop()
-    if run.best_weights is not None:
-        set_weights(model, run.best_weights)
+    if state.best_weights is not None:
+        set_weights(model, state.best_weights)
     else:
         recompute_statistics()
-    return run.records
+    return state.records
 
 
 class _Run:
@@ -141,9 +118,8 @@ class _Run:
         options: TrainingOptions,
         images: Images,
         chosen: NDArray[np.intp],
-        checkpoint_path: str | os.PathLike[str] | None,
         fingerprint: str,
-        observers: Sequence[Observer],
+        run: RunOptions,
     ) -> None:
         self.num_steps = -(-len(chosen) // options.batch_size)
         self.records: list[EpochRecord] = []
@@ -154,9 +130,9 @@ class _Run:
         self._architecture = architecture
         self._options = options
         self._chosen = chosen
-        self._path = checkpoint_path
+        self._path = run.checkpoint_path
         self._identity = {"fingerprint": fingerprint, "backend": keras.backend.backend()}
-        self._observers = observers
+        self._observers = run.observers
         self._optimizer = make_optimizer(options, self.num_steps)
         self._optimizer.build(model.trainable_variables)
         loss = LOSSES[options.loss]

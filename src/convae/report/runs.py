@@ -1,6 +1,5 @@
 """The files that a training, a reconstruction and an embedding leave; it trains nothing itself."""
 
-import csv
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.autoencoder.applied import AppliedAutoencoder
 from convae.autoencoder.estimator import ConvAutoencoder
 from convae.errors import OutputError, ParameterError
 from convae.images import to_float, to_uint8
@@ -17,6 +17,8 @@ from convae.images.memory import chunks
 from convae.images.metrics import psnr_db, squared_errors, ssim
 from convae.images.pictures import write_image
 from convae.report.figures import COMPARED, comparison, gallery, loss_curve
+from convae.report.result import Result
+from convae.report.tables import csv_table
 from convae.storage.files import write_whole
 
 MODEL = "model.safetensors"
@@ -26,7 +28,6 @@ LOSS_CURVE = "loss_curve.png"
 OUTPUT_IMAGE = "output_image.png"
 GALLERY = "gallery.png"
 ERRORS = "errors.csv"
-SUSPECTS = "suspects.csv"
 
 
 def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, resume: bool) -> None:
@@ -81,7 +82,7 @@ def write_run(
     folder: Path,
     model: ConvAutoencoder,
     shown: NDArray[Any],
-    save: Callable[[Path], None] | None = None,
+    save: Callable[[Path], None],
 ) -> dict[str, str]:
     """Write the model file, `history.csv`, the loss curve and `output_image.png`.
 
@@ -89,7 +90,7 @@ def write_run(
         folder: Where to.
         model: The fitted estimator.
         shown: Images of which the first ten are pictured.
-        save: Writes the model file, with what a job fitted beside it; None takes `model.save`.
+        save: Writes the model file, with what jobs fitted beside the network.
 
     Returns:
         The path of each file by what it is.
@@ -97,7 +98,7 @@ def write_run(
     Raises:
         OutputError: A file cannot be written.
     """
-    (save or model.save)(folder / MODEL)
+    save(folder / MODEL)
     write_whole(folder / HISTORY, history_csv(model.history_))
     write_whole(folder / LOSS_CURVE, loss_curve(model.history_))
     first = np.asarray(shown[:COMPARED])
@@ -112,17 +113,17 @@ def write_run(
 
 def write_reconstructions(
     folder: Path,
-    model: ConvAutoencoder,
+    model: AppliedAutoencoder,
     originals: NDArray[Any],
     names: Sequence[str],
     num_shown: int,
     refinement_steps: int = 0,
-) -> tuple[dict[str, float], dict[str, str]]:
+) -> Result:
     """Write `output_image.png`, `gallery.png` and `errors.csv`.
 
     Args:
         folder: Where to.
-        model: The fitted estimator.
+        model: The trained autoencoder.
         originals: Images of its size, uint8 or float32 in [0, 1].
         names: One for each image.
         num_shown: Images in the gallery, evenly from the best to the worst reconstruction.
@@ -159,8 +160,13 @@ def write_reconstructions(
     ]
     write_whole(paths["errors"], csv_table(("image", "mse", "psnr_db", "ssim"), rows))
     mean = float(mse.mean())
-    figures = {"mse": mean, "psnr_db": psnr_db(mean), "ssim": float(similarity.mean())}
-    return figures, {name: str(path) for name, path in paths.items()}
+    ratio, likeness = psnr_db(mean), float(similarity.mean())
+    text = f"{len(mse):,} images: MSE {mean:.5f}, PSNR {ratio:.1f} dB, SSIM {likeness:.4f}"
+    return Result(
+        {"num_images": len(mse), "mse": mean, "psnr_db": ratio, "ssim": likeness},
+        [text],
+        {name: str(path) for name, path in paths.items()},
+    )
 
 
 def check_latents_path(path: Path) -> None:
@@ -176,44 +182,37 @@ def check_latents_path(path: Path) -> None:
         )
 
 
-def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]) -> None:
+def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]) -> Result:
     """Write latents as .npy, or as .csv with a name for each image.
+
+    Args:
+        path: Where to; its ending decides.
+        latents: float32 `(num_images, latent_dim)`.
+        names: One for each image.
 
     Raises:
         ParameterError: The path ends otherwise.
         OutputError: The file cannot be written.
     """
     check_latents_path(path)
+    num_images, latent_dim = latents.shape
     if path.suffix.lower() == ".npy":
         # Not straight to the file: there NumPy does not notice that the disk is full.
         stream = io.BytesIO()
         np.save(stream, latents)
         write_whole(path, stream.getvalue())
-        return
-    header = ("image", *(f"latent{index}" for index in range(latents.shape[1])))
-    rows = [
-        (name, *(f"{value:.9g}" for value in row)) for name, row in zip(names, latents, strict=True)
-    ]
-    write_whole(path, csv_table(header, rows))
-
-
-def write_suspects(folder: Path, names: Sequence[str], suspects: NDArray[np.intp]) -> str:
-    """Write `suspects.csv`: the images least like the others, the most suspicious first.
-
-    Args:
-        folder: Where to.
-        names: One for each image trained on.
-        suspects: Indices of images.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    rows = [(rank, names[index]) for rank, index in enumerate(suspects, start=1)]
-    write_whole(folder / SUSPECTS, csv_table(("rank", "image"), rows))
-    return str(folder / SUSPECTS)
+    else:
+        header = ("image", *(f"latent{index}" for index in range(latent_dim)))
+        rows = [
+            (name, *(f"{value:.9g}" for value in row))
+            for name, row in zip(names, latents, strict=True)
+        ]
+        write_whole(path, csv_table(header, rows))
+    return Result(
+        {"num_images": num_images, "latent_dim": latent_dim},
+        [f"{num_images:,} images, {latent_dim} numbers each"],
+        {"latents": str(path)},
+    )
 
 
 def history_csv(history: Sequence[Mapping[str, object]]) -> bytes:
@@ -226,17 +225,3 @@ def write_comparison(
 ) -> None:
     """Write the picture of originals (left) and reconstructions (right), one row an image."""
     write_image(path, comparison(to_uint8(originals), to_uint8(reconstructions)))
-
-
-def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
-    """A table as CSV; names of files come out byte by byte as they are."""
-    text = io.StringIO()
-    plain = csv.writer(text, lineterminator="\n")
-    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    plain.writerow(header)
-    for row in rows:
-        # A carriage return ends a line for a reader, and yet csv does not quote it by itself.
-        returns = any(isinstance(value, str) and "\r" in value for value in row)
-        (quoting if returns else plain).writerow(row)
-    # A file's name need not be valid Unicode: its bytes come out as they went in.
-    return os.fsencode(text.getvalue())

@@ -1,4 +1,4 @@
-"""The verbs `compress` and `decompress`: images as a small archive and back, by a trained model."""
+"""The verb `compress`: images as one small archive, by a trained model."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,23 +6,17 @@ from typing import Any
 
 import click
 
-from convae.cli.console import (
-    echo_json,
-    examples,
-    json_option,
-    judged_part,
-    load,
-    model_and_images,
-    refine_option,
-    report_skipped,
-)
+from convae.cli.options import Reading, examples, json_option, model_and_images, refine_option
+from convae.cli.output import echo_json, report_skipped
+from convae.cli.progress import counted
+from convae.cli.reading import load
 from convae.errors import ParameterError
 from convae.storage.files import printable
 
 
 @click.command(
     epilog=examples(
-        "convae compress parts/model.safetensors pictures/ pictures.cae --report",
+        "convae compress parts/model.safetensors pictures/ pictures.cae --compare",
         "convae compress parts/model.safetensors pictures/ pictures.cae --max-error 2",
         "convae compress parts/model.safetensors pictures/ pictures.cae --tiny --refine 4",
         "convae compress parts/model.safetensors more/ pictures.cae --append",
@@ -59,10 +53,10 @@ from convae.storage.files import printable
     help="Add to the archive OUTPUT, which the same MODEL began, --tiny or not as now.",
 )
 @click.option(
-    "--report",
+    "--compare",
     is_flag=True,
     help="Say what PNG, WebP, zlib, bz2 and xz would take; JPEG XL and AVIF too, with the extra "
-    "'report'.",
+    "'formats'.",
 )
 @click.option("--strict", is_flag=True, help="Refuse the first picture that cannot be read.")
 @json_option
@@ -76,41 +70,42 @@ def compress(
     refine: int,
     with_model: bool,
     append: bool,
-    report: bool,
+    compare: bool,
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Pack IMAGES into the one file OUTPUT, with a MODEL from `convae train --codec`.
+    """Pack IMAGES into the one file OUTPUT, with a MODEL from `convae train --for codec`.
 
     Pictures of a folder keep their sizes and names, whatever the model was trained at; their files'
     own data beside the pixels is not kept. Where IMAGES has a test part, as mnist has, that is what
     is packed.
+
+    In Python: `ImageCodec.compress`.
     """
-    from convae.baselines.formats import Accounting, newer_formats
-    from convae.images.metrics import psnr_db
-    from convae.jobs.codec.codec import ImageCodec
+    from convae import FormatSizes, compare_formats, load_model, newer_formats
 
     if lossless and max_error:
         raise ParameterError(
             f"--lossless must go with no --max-error but 0; received {max_error}. Leave one out."
         )
-    if append and report:
+    if append and compare:
         raise ParameterError(
-            "--report must go with no --append: it compares an archive with all images in it. "
+            "--compare must go with no --append: it compares an archive with all images in it. "
             "Leave one out."
         )
-    codec = ImageCodec.load(model)
+    trained = load_model(model)
+    codec = trained.job("codec")
     skipped: list[tuple[str, str]] = []
-    accounting = Accounting() if report else None
+    sizes = FormatSizes() if compare else None
 
     def batches() -> Iterator[tuple[Any, Sequence[str]]]:
-        shape = codec.autoencoder_.architecture_.image_shape if tiny else None
+        shape = trained.architecture.image_shape if tiny else None
         for batch, names in _batches(images, skipped, strict, shape):
-            if accounting is not None:
-                accounting.add(batch)
+            if sizes is not None:
+                sizes.add(batch)
             yield batch, names
 
-    result = codec.compress(
+    summary = codec.compress(
         batches(),
         output,
         max_error=max_error,
@@ -122,68 +117,25 @@ def compress(
     )
     report_skipped(skipped)
     figures: dict[str, Any] = {
-        "num_images": result.num_images,
-        "num_bytes": result.num_bytes,
-        "num_raw_bytes": result.num_raw_bytes,
-        "model_bytes": result.model_bytes,
+        "num_images": summary.num_images,
+        "num_bytes": summary.num_bytes,
+        "num_raw_bytes": summary.num_raw_bytes,
+        "model_bytes": summary.model_bytes,
         "max_error": max_error,
         "tiny": tiny,
-        "mse": result.mse,
+        "mse": summary.mse,
         "skipped": [list(pair) for pair in skipped],
     }
-    lines = [
-        f"{result.num_images:,} images in {result.num_bytes:,} bytes, "
-        f"{8 * result.num_bytes / result.num_raw_bytes:.3f} bits for each 8 of pixels"
-    ]
-    if result.mse:
-        lines.append(f"MSE {result.mse:.5f} (PSNR {psnr_db(result.mse):.1f} dB)")
-    if accounting is not None:
-        peers = accounting.finish()
-        figures["peers"] = peers
-        lines += _judge(result, peers, with_model)
+    lines = summary.lines()
+    if sizes is not None:
+        figures["peers"] = sizes.finish()
+        lines += compare_formats(summary, figures["peers"], with_model)
         if not newer_formats():
-            lines.append('Not counted: JPEG XL and AVIF; pip install "convae[report]"')
+            lines.append('Not counted: JPEG XL and AVIF; pip install "convae[formats]"')
     if as_json:
         echo_json({**figures, "files": {"archive": str(output)}})
         return
     click.echo("\n".join([*lines, f"wrote {printable(output)}"]))
-
-
-@click.command(
-    epilog=examples(
-        "convae decompress pictures.cae pictures-again/ --model parts/model.safetensors",
-        "convae decompress pictures.cae pictures.npy --model parts/model.safetensors",
-    )
-)
-@click.argument("archive", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    help="The model that packed it; not needed for an archive that was written --with-model.",
-)
-@json_option
-def decompress(archive: Path, output: Path, model: Path | None, as_json: bool) -> None:
-    """Unpack ARCHIVE into OUTPUT: a folder of PNG pictures, or one array where it ends in .npy.
-
-    It needs no backend, and gives the same pixels on every machine.
-    """
-    from convae.cli.progress import counted
-    from convae.coding.archive import ImageArchive, coding_models
-    from convae.jobs.codec.extraction import write_array, write_pictures
-    from convae.storage.modelfile import read_model
-
-    coding = coding_models(read_model(model), str(model)) if model is not None else ()
-    write = write_array if output.suffix == ".npy" else write_pictures
-    with (
-        ImageArchive(archive, coding) as opened,
-        counted(f"unpacking {printable(archive)}") as progress,
-    ):
-        num_images = write(opened, output, progress)
-    if as_json:
-        echo_json({"num_images": num_images, "files": {"images": str(output)}})
-        return
-    click.echo(f"{num_images:,} images\nwrote {printable(output)}")
 
 
 def _batches(
@@ -193,37 +145,16 @@ def _batches(
     shape: tuple[int, int, int] | None,
 ) -> Iterator[tuple[Any, Sequence[str]]]:
     """Images at a shape; or as they are: pictures at their own sizes, arrays as a whole."""
-    from convae.cli.progress import counted
-    from convae.images import EXTENSIONS, exact_batches
+    from convae import PICTURE_EXTENSIONS, exact_batches
 
     path = Path(images)
-    if shape is None and (path.is_dir() or path.suffix.lower() in EXTENSIONS):
+    if shape is None and (path.is_dir() or path.suffix.lower() in PICTURE_EXTENSIONS):
         with counted(f"packing {images}") as progress:
             yield from exact_batches(path, skipped, strict=strict, progress=progress)
         return
     size, channels = (shape[:2], shape[2]) if shape is not None else (None, None)
-    given, paths = judged_part(load(images, size, channels, "pad", strict, None))
-    yield given, paths or ()
-
-
-def _judge(result: Any, peers: dict[str, int], with_model: bool) -> list[str]:  # noqa: ANN401
-    """How the archive stands beside other ways, and whether the model is worth its bytes."""
-    from convae.baselines.formats import break_even
-
-    packed = result.num_bytes - (result.model_bytes if with_model else 0)
-    whole = packed + result.model_bytes
-    ours = {"convae, without the model": packed, "convae, with the model": whole}
-    rows = sorted({**ours, **peers}.items(), key=lambda row: row[1])
-    lines = [f"  {size:>14,} bytes  {name}" for name, size in rows]
-    best, size = min(peers.items(), key=lambda row: row[1])
-    enough = break_even(result.model_bytes, packed / result.num_images, size / result.num_images)
-    if enough is None:
-        lines.append(f"Do not use it for these images: {best}, takes less, the model not counted.")
-    elif whole >= size:
-        lines.append(
-            f"The model, counted once, is paid for from about {enough:,} such images on; for these "
-            f"alone {best}, takes less."
-        )
+    dataset = load(images, Reading("pad", strict, None), size, channels)
+    if dataset.test is None:
+        yield dataset.train, dataset.paths or ()
     else:
-        lines.append(f"The model, counted once, is paid for from about {enough:,} such images on.")
-    return lines
+        yield dataset.test, dataset.test_paths or ()

@@ -1,19 +1,20 @@
 """The verb `detect`: which images do not belong; judging and writing are others' work."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from convae.cli.console import (
+from convae.cli.options import (
+    Reading,
     examples,
-    finish,
     image_options,
     json_option,
-    load,
-    load_images,
     model_and_images,
     out_option,
 )
+from convae.cli.output import finish
+from convae.cli.reading import load, load_for
 
 ANOMALIES_FOUND = 3
 
@@ -58,43 +59,32 @@ def detect(
     out: Path,
     count: int,
     fail: bool,
-    fit: str,
-    strict: bool,
-    store: Path | None,
+    reading: Reading,
     as_json: bool,
 ) -> None:
     """Flag the IMAGES that are unlike the normal ones MODEL was trained on.
 
-    MODEL comes from `convae train --anomalies`. Where IMAGES has a test part, as mnist has, that is
-    what is judged.
+    MODEL comes from `convae train --for anomalies`. Where IMAGES has a test part, as mnist has,
+    that is what is judged.
 
     Leaves in --out: anomalies.csv (one row an image: p-value, score, decision, and a box around
     what deviates most), an overlay for each flagged image, and anomalies.html with these.
-    """
-    from convae.jobs.anomaly import AnomalyDetector
-    from convae.jobs.anomaly.detections import detect_all, write_detections
-    from convae.report.runs import prepare_folder
 
-    detector = AnomalyDetector.load(model).set_params(false_alarm_rate=false_alarm_rate)
-    height, width, channels = detector.autoencoder_.architecture_.image_shape
+    In Python: `AnomalyDetector`, and `write_detections` for the files.
+    """
+    from convae import load_model, prepare_folder, write_detections
+
+    trained = load_model(model)
+    detector = trained.job("anomalies")
+    detector.false_alarm_rate = false_alarm_rate
+    height, width, channels = trained.architecture.image_shape
     if calibrate is not None:
-        detector.calibrate(load(calibrate, (height, width), channels, fit, strict, None).train)
+        plain = replace(reading, store=None)
+        detector.calibrate(load(calibrate, plain, (height, width), channels).train)
     detector.offset_  # noqa: B018 # refuses a rate before images are read
-    dataset, judged, names = load_images(detector.autoencoder_, images, fit, strict, store)
+    dataset, judged, names = load_for(trained, images, reading)
     prepare_folder(out)
-    detections = detect_all(detector, judged, names)
-    files = write_detections(out, detector, judged, detections, count)
-    flagged = [found for found in detections if found.anomaly]
-    text = (
-        f"{len(flagged):,} of {len(detections):,} images flagged; of normal ones, a share of at "
-        f"most {false_alarm_rate:g} would be"
-    )
-    figures = {
-        "num_images": len(detections),
-        "num_flagged": len(flagged),
-        "false_alarm_rate": false_alarm_rate,
-        "images": [found.to_json() for found in detections],
-    }
-    finish(dataset, figures, files, text, as_json)
-    if fail and flagged:
+    result = write_detections(out, detector, judged, names, count)
+    finish(dataset, result, as_json)
+    if fail and result.figures["num_flagged"]:
         context.exit(ANOMALIES_FOUND)

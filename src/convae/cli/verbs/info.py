@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from convae.architecture.plan import Architecture
-from convae.architecture.recipe import PRESETS
-from convae.cli.console import echo_json, examples, json_option
+from convae.cli.options import examples, json_option
+from convae.cli.output import echo_json
 
 SHOWN = ("model", "name", "kind", "output_shape", "num_parameters", "num_trainable")
 
@@ -20,15 +19,17 @@ def info(model: Path | None, as_json: bool) -> None:
     """Print what MODEL is: layers, training, data, versions.
 
     Without MODEL: the layers of the reference network for MNIST. It loads no backend.
+
+    In Python: `load_model`, and `Architecture.layers`.
     """
+    from convae import PRESETS, Architecture, load_model, model_identity
+
     if model is None:
         preset = PRESETS["reference"]
         architecture = Architecture(28, 28, 1, preset["filters"], preset["latent_dim"])
         report: dict[str, Any] = {}
     else:
-        from convae.storage.modelfile import model_identity, read_model
-
-        contents = read_model(model)
+        contents = load_model(model).contents
         architecture = contents.architecture
         report = {
             "model": str(model),

@@ -1,21 +1,20 @@
-"""The verbs `reconstruct` and `embed`: what a model makes of images; it writes no file itself."""
+"""The verb `reconstruct`: what a model makes of images."""
 
 from pathlib import Path
 
 import click
 
-from convae.cli.console import (
+from convae.cli.options import (
+    Reading,
     examples,
-    finish,
     image_options,
     json_option,
-    load_for,
     model_and_images,
     out_option,
     refine_option,
 )
-from convae.errors import ParameterError
-from convae.storage.files import printable
+from convae.cli.output import finish
+from convae.cli.reading import load_for
 
 
 @click.command(
@@ -42,9 +41,7 @@ def reconstruct(
     out: Path,
     count: int,
     refine: int,
-    fit: str,
-    strict: bool,
-    store: Path | None,
+    reading: Reading,
     as_json: bool,
 ) -> None:
     """Reconstruct IMAGES with MODEL, and show how well.
@@ -53,62 +50,13 @@ def reconstruct(
 
     Leaves in --out: output_image.png (ten originals and reconstructions), gallery.png (with the
     differences and errors) and errors.csv (one row an image: name, MSE, PSNR, SSIM).
-    """
-    from convae.report.runs import prepare_folder, write_reconstructions
 
-    estimator, dataset, originals, names = load_for(model, images, fit, strict, store)
+    In Python: `ConvAutoencoder.reconstruct`, and `write_reconstructions` for the files.
+    """
+    from convae import load_model, prepare_folder, write_reconstructions
+
+    trained = load_model(model)
+    dataset, originals, names = load_for(trained, images, reading)
     prepare_folder(out)
-    figures, files = write_reconstructions(out, estimator, originals, names, count, refine)
-    text = (
-        f"{len(originals):,} images: MSE {figures['mse']:.5f}, PSNR {figures['psnr_db']:.1f} dB, "
-        f"SSIM {figures['ssim']:.4f}"
-    )
-    finish(dataset, {"num_images": len(originals), **figures}, files, text, as_json)
-
-
-@click.command(
-    epilog=examples(
-        "convae embed mnist/model.safetensors mnist latents.npy",
-        "convae embed parts/model.safetensors pictures/ latents.csv",
-    )
-)
-@model_and_images
-@click.argument("output", type=click.Path(path_type=Path))
-@refine_option
-@image_options
-@json_option
-def embed(
-    model: Path,
-    images: str,
-    output: Path,
-    refine: int,
-    fit: str,
-    strict: bool,
-    store: Path | None,
-    as_json: bool,
-) -> None:
-    """Write the latents of IMAGES to OUTPUT.
-
-    OUTPUT ends in .npy (float32, one row an image) or in .csv (with a name for each image). Where
-    IMAGES has a test part, as mnist has, that is what is embedded.
-    """
-    from convae.report.runs import check_latents_path, prepare_folder, write_latents
-
-    check_latents_path(output)
-    if store == output:
-        raise ParameterError(
-            f"OUTPUT must be another file than --store; received {printable(output)} for both. "
-            f"Pass another path for one of them."
-        )
-    estimator, dataset, originals, names = load_for(model, images, fit, strict, store)
-    prepare_folder(output.parent)
-    latents = estimator.transform(originals, refinement_steps=refine)
-    write_latents(output, latents, names)
-    num_images, latent_dim = latents.shape
-    finish(
-        dataset,
-        {"num_images": num_images, "latent_dim": latent_dim},
-        {"latents": str(output)},
-        f"{num_images:,} images, {latent_dim} numbers each",
-        as_json,
-    )
+    result = write_reconstructions(out, trained.autoencoder, originals, names, count, refine)
+    finish(dataset, result, as_json)

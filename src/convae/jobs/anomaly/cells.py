@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+
+from convae.images.filters import blur
 
 Floats = NDArray[np.float32]
 
@@ -29,11 +30,10 @@ def pool(planes: Floats) -> Floats:
     """What is in and around each cell.
 
     Args:
-        planes: float32 `(num_images, height, width, num_planes)`.
+        planes: float32 `(..., height, width)`.
 
     Returns:
-        float32 `(num_images, rows, columns, num_planes)`: weighted means.
+        float32 `(..., rows, columns)`: weighted means.
     """
-    cell = cell_side(*planes.shape[1:3])
-    pooled: Floats = gaussian_filter(planes, (0, SPREAD * cell, SPREAD * cell, 0))
-    return pooled[:, ::cell, ::cell]
+    cell = cell_side(*planes.shape[-2:])
+    return blur(planes, SPREAD * cell, cell)

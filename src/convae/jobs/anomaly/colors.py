@@ -2,13 +2,13 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convae.images.contract import to_float
 from convae.images.memory import chunks
+from convae.images.selection import Images
 from convae.jobs.anomaly.cells import cell_side, pool
 
 Floats = NDArray[np.float32]
@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 LEVELS = 4
 
 
-def color_features(images: NDArray[Any]) -> Floats:
+def color_features(images: Images) -> Floats:
     """The share of each color in an image, as the root of a histogram.
 
     A pixel counts for the colors around its own, the more the nearer they are.
@@ -56,7 +56,7 @@ def sum_color_cells(differences: NDArray[np.float64], images: Floats) -> NDArray
     for index, weight in _corners(images):
         planes += (np.take_along_axis(squares, index, 1) * weight).reshape(planes.shape)
     area = cell_side(*images.shape[1:3]) ** 2
-    return area * pool(planes.astype(np.float32)[..., np.newaxis])[..., 0].astype(np.float64)
+    return area * pool(planes.astype(np.float32)).astype(np.float64)
 
 
 def _amounts(images: Floats) -> NDArray[np.float64]:

@@ -1,10 +1,10 @@
-"""The files that a search for anomalies leaves: a table, an overlay for each find, and a page."""
+"""What a search for anomalies leaves: a table, an overlay for each find, and a page."""
 
 import base64
 import contextlib
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.images import to_uint8
-from convae.images.memory import chunks
 from convae.images.pictures import write_image
-from convae.jobs.anomaly import AnomalyDetector
+from convae.jobs.anomaly.fitted import AppliedDetector, Findings
 from convae.jobs.anomaly.heat import Box, largest_box
 from convae.report.figures import overlay
-from convae.report.runs import csv_table
+from convae.report.result import Result
+from convae.report.tables import csv_table
 from convae.storage.files import printable, write_whole
 
 TABLE = "anomalies.csv"
@@ -56,66 +56,104 @@ class Detection:
         return asdict(self)
 
 
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """What is shown of a flagged image.
+
+    Args:
+        score: Higher is more normal.
+        index: Which image it is.
+        image: uint8 `(height, width, channels)`.
+        heat: float32 `(height, width)`.
+        restored: uint8, shaped as the image.
+    """
+
+    score: float
+    index: int
+    image: NDArray[np.uint8]
+    heat: NDArray[np.float32]
+    restored: NDArray[np.uint8]
+
+
 def detect_all(
-    detector: AnomalyDetector, images: NDArray[Any], names: Sequence[str]
-) -> list[Detection]:
-    """Judge images.
+    detector: AppliedDetector, images: NDArray[Any], names: Sequence[str], num_shown: int = 0
+) -> tuple[list[Detection], list[_Evidence]]:
+    """Judge images, each once, and keep what shows the most suspicious of those flagged.
 
     Args:
         detector: The fitted detector; its `false_alarm_rate` decides.
         images: Images of its size, uint8 or float32 in [0, 1].
         names: One for each image.
+        num_shown: Of how many images the evidence is kept at most.
+
+    Returns:
+        What was found of each image; and the evidence, the lowest score first.
 
     Raises:
         ParameterError: The rate is smaller than the calibration images can support.
     """
-    offset = detector.offset_
-    parts, boxes = [], []
-    for part in chunks(images):
-        some_scores, heat = detector.judge(images[part])
-        parts.append(some_scores)
-        boxes += [largest_box(one) for one in heat]
-    scores = np.concatenate(parts)
-    p_values = detector.calibration_.p_values(scores)
-    columns = zip(names, p_values, scores, boxes, strict=True)
-    return [
-        Detection(name, float(p_value), float(score), bool(score < offset), box)
-        for name, p_value, score, box in columns
-    ]
+    detections: list[Detection] = []
+    shown: list[_Evidence] = []
+    for found in detector.examine(images):
+        start = len(detections)
+        p_values = detector.calibration_.p_values(found.scores)
+        for index, flagged in enumerate(found.flagged):
+            detections.append(
+                Detection(
+                    names[start + index],
+                    float(p_values[index]),
+                    float(found.scores[index]),
+                    bool(flagged),
+                    largest_box(found.heat[index]) if flagged else None,
+                )
+            )
+        shown = _most_suspicious([*shown, *_evidence(found, start, num_shown)], num_shown)
+    return detections, shown
+
+
+def _evidence(found: Findings, start: int, num_shown: int) -> Iterator[_Evidence]:
+    """The evidence of some images, the first of which is number `start`."""
+    order = np.argsort(found.scores, kind="stable")
+    chosen = order[found.flagged[order]][:num_shown]
+    if not len(chosen):
+        return
+    originals, restored = to_uint8(found.view.images[chosen]), to_uint8(found.restore(chosen))
+    for place, index in enumerate(chosen):
+        score, heat = float(found.scores[index]), found.heat[index].copy()
+        yield _Evidence(score, start + int(index), originals[place], heat, restored[place])
+
+
+def _most_suspicious(shown: list[_Evidence], most: int) -> list[_Evidence]:
+    return sorted(shown, key=lambda evidence: (evidence.score, evidence.index))[:most]
 
 
 def write_detections(
     folder: Path,
-    detector: AnomalyDetector,
+    detector: AppliedDetector,
     images: NDArray[Any],
-    detections: Sequence[Detection],
+    names: Sequence[str],
     num_shown: int,
-) -> dict[str, str]:
-    """Write the table, the overlays of the most suspicious finds, and a page with all of these.
+) -> Result:
+    """Judge images, and write a table, overlays of the most suspicious, and a page with these.
 
     Args:
         folder: Where to; overlays of an earlier search are removed.
-        detector: The fitted detector.
-        images: The images that were judged.
-        detections: What `detect_all` made of them.
+        detector: The fitted detector; its `false_alarm_rate` decides.
+        images: Images of its size, uint8 or float32 in [0, 1].
+        names: One for each image.
         num_shown: Overlays at most, of the lowest scores.
 
-    Returns:
-        The path of each file by what it is.
-
     Raises:
+        ParameterError: The rate is smaller than the calibration images can support.
         OutputError: A file cannot be written.
     """
-    order = np.argsort([found.score for found in detections], kind="stable")
-    shown = [int(index) for index in order if detections[index].anomaly][:num_shown]
+    detections, shown = detect_all(detector, images, names, num_shown)
     _remove_overlays(folder / OVERLAYS)
     pictures = {}
-    for index in shown:
-        one = images[index : index + 1]
-        heat, restored = detector.heat_maps(one)[0], to_uint8(detector.restore(one))[0]
-        path = folder / _overlay(index)
-        write_image(path, overlay(to_uint8(one)[0], heat, restored))
-        pictures[index] = path.read_bytes()
+    for evidence in shown:
+        path = folder / _overlay(evidence.index)
+        write_image(path, overlay(evidence.image, evidence.heat, evidence.restored))
+        pictures[evidence.index] = path.read_bytes()
     rows = []
     for index, found in enumerate(detections):
         box = ("",) * 4 if found.box is None else tuple(asdict(found.box).values())
@@ -126,7 +164,21 @@ def write_detections(
         )
     write_whole(folder / TABLE, csv_table(HEADER, rows))
     write_whole(folder / PAGE, _page(detector, detections, pictures).encode())
-    return {"table": str(folder / TABLE), "page": str(folder / PAGE)}
+    num_flagged = sum(found.anomaly for found in detections)
+    rate = detector.false_alarm_rate
+    return Result(
+        {
+            "num_images": len(detections),
+            "num_flagged": num_flagged,
+            "false_alarm_rate": rate,
+            "images": [found.to_json() for found in detections],
+        },
+        [
+            f"{num_flagged:,} of {len(detections):,} images flagged; of normal ones, a share of at "
+            f"most {rate:g} would be"
+        ],
+        {"table": str(folder / TABLE), "page": str(folder / PAGE)},
+    )
 
 
 def _overlay(index: int) -> Path:
@@ -145,7 +197,7 @@ def _remove_overlays(folder: Path) -> None:
 
 
 def _page(
-    detector: AnomalyDetector, detections: Sequence[Detection], pictures: dict[int, bytes]
+    detector: AppliedDetector, detections: Sequence[Detection], pictures: dict[int, bytes]
 ) -> str:
     """The finds as one HTML page that needs no other file."""
     num_flagged = sum(found.anomaly for found in detections)

@@ -8,15 +8,14 @@ is learned.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from sklearn.preprocessing import normalize
 
 from convae.images.contract import to_float
+from convae.images.filters import blur
 from convae.images.memory import chunks
+from convae.images.selection import Images
 from convae.jobs.anomaly.cells import grid_shape, pool
 
 Floats = NDArray[np.float32]
@@ -26,7 +25,7 @@ SMOOTHING = 0.7  # of the image, in pixels, before its gradient is taken
 DIRECTIONS = 8
 
 
-def edge_features(images: NDArray[Any]) -> Floats:
+def edge_features(images: Images) -> Floats:
     """The edges of images, as vectors of unit length.
 
     Args:
@@ -69,22 +68,28 @@ def sum_edge_cells(differences: NDArray[np.float64], images: Floats) -> NDArray[
 
 
 def _features(images: Floats) -> Floats:
-    smooth = gaussian_filter(images, (0, SMOOTHING, SMOOTHING, 0))
-    down, right = np.gradient(smooth, axis=1), np.gradient(smooth, axis=2)
+    planes = blur(np.ascontiguousarray(np.moveaxis(images, 3, 1)), SMOOTHING)
+    down, right = np.gradient(planes, axis=2), np.gradient(planes, axis=3)
     strengths = np.hypot(down, right)
     # Of several channels, the one with the strongest edge speaks for the pixel.
-    strongest = strengths.argmax(axis=3)[..., np.newaxis]
-    strength = np.take_along_axis(strengths, strongest, 3)
+    strongest = strengths.argmax(axis=1)[:, np.newaxis]
+    strength = np.take_along_axis(strengths, strongest, 1)
     angle = np.arctan2(
-        np.take_along_axis(down, strongest, 3), np.take_along_axis(right, strongest, 3)
+        np.take_along_axis(down, strongest, 1), np.take_along_axis(right, strongest, 1)
     )
     # An edge between two directions counts for both.
-    turns = angle * (DIRECTIONS / (2 * math.pi)) - np.arange(DIRECTIONS, dtype=np.float32)
+    directions = np.arange(DIRECTIONS, dtype=np.float32)[:, np.newaxis, np.newaxis]
+    turns = angle * (DIRECTIONS / (2 * math.pi)) - directions
     apart = np.abs((turns + DIRECTIONS / 2) % DIRECTIONS - DIRECTIONS / 2)
-    pooled = pool(strength * np.maximum(0, 1 - apart))
+    pooled = np.moveaxis(pool(strength * np.maximum(0, 1 - apart)), 1, 3)
     half = DIRECTIONS // 2
     # From dark to light and from light to dark, apart and together.
     both = pooled[..., :half] + pooled[..., half:]
-    parts = [normalize(np.sqrt(part).reshape(len(images), -1)) for part in (pooled, both)]
-    features: Floats = normalize(np.concatenate(parts, axis=1))
-    return features
+    parts = [_to_unit_length(np.sqrt(part).reshape(len(images), -1)) for part in (pooled, both)]
+    return _to_unit_length(np.concatenate(parts, axis=1))
+
+
+def _to_unit_length(rows: Floats) -> Floats:
+    """Rows divided by their lengths; one of zeros stays."""
+    lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+    return np.divide(rows, np.where(lengths > 0, lengths, 1), dtype=np.float32)

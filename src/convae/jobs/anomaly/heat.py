@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, gaussian_filter, label, map_coordinates
 
+from convae.images.filters import blur, enlarge, label_regions
 from convae.jobs.anomaly.cells import cell_side
 
 Floats = NDArray[np.float32]
@@ -40,8 +40,8 @@ def smooth_cells(squares: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         float64, the same shape: the root of the mean over each cell's neighborhood.
     """
-    means: NDArray[np.float64] = gaussian_filter(squares, (0, SMOOTHING, SMOOTHING))
-    return np.sqrt(means)
+    means: NDArray[np.float64] = np.sqrt(blur(squares, SMOOTHING))
+    return means
 
 
 def to_pixels(cells: NDArray[np.float64], height: int, width: int) -> Floats:
@@ -55,11 +55,7 @@ def to_pixels(cells: NDArray[np.float64], height: int, width: int) -> Floats:
     Returns:
         float32 `(num_images, height, width)`.
     """
-    side = cell_side(height, width)
-    rows, columns = (np.arange(length) / side for length in (height, width))
-    places = np.meshgrid(rows, columns, indexing="ij")
-    maps = [map_coordinates(image, places, order=1, mode="nearest") for image in cells]
-    return np.stack(maps).astype(np.float32)
+    return enlarge(cells, cell_side(height, width), height, width)
 
 
 def largest_box(heat: Floats) -> Box | None:
@@ -71,9 +67,10 @@ def largest_box(heat: Floats) -> Box | None:
     Returns:
         The box, or None where the map is blank.
     """
-    regions, count = label(heat > 0)
+    regions, count = label_regions(heat > 0)
     if not count:
         return None
     totals = np.bincount(regions.ravel(), weights=heat.ravel())
-    rows, columns = find_objects(regions)[int(totals[1:].argmax())]
-    return Box(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+    rows, columns = np.nonzero(regions == totals[1:].argmax() + 1)
+    left, top = int(columns.min()), int(rows.min())
+    return Box(left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)

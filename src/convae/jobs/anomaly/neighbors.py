@@ -7,23 +7,19 @@ distances little; what the components miss is added to the distance.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
-
-from convae.baselines.components import fit_components
-from convae.images.selection import drawn_indices
 
 Floats = NDArray[np.float32]
 
 # Chosen on held-out training images of MNIST, one digit normal.
-NUM_COMPONENTS = 64
 NUM_NEIGHBORS = 20
 PENALTY = 1.0  # of the mean squared distance of the neighbors from their middle
-# PCA is fitted on so many vectors; its components hardly move beyond.
-MOST_FITTED = 10_000
 QUERIES_AT_A_TIME = 512
+# Distances held at a time: 64 MiB.
+MOST_DISTANCES = 2**23
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,21 +36,6 @@ class Neighbors:
     mean: Floats
     components: Floats
     references: Floats
-
-    @classmethod
-    def fit(cls, vectors: Floats, seed: int) -> "Neighbors":
-        """Keep vectors.
-
-        Args:
-            vectors: float32 `(num_vectors, num_features)`, 2 or more of them.
-            seed: Decides which of many vectors the components are fitted on.
-        """
-        fitted = vectors[drawn_indices(len(vectors), MOST_FITTED, seed)]
-        pca = fit_components(fitted, NUM_COMPONENTS, seed)
-        mean = pca.mean_.astype(np.float32)
-        # Laid out as when read from a file: products of arrays laid out otherwise round otherwise.
-        components = np.ascontiguousarray(pca.components_, np.float32)
-        return cls(mean, components, np.ascontiguousarray((vectors - mean) @ components.T))
 
     def project(self, vectors: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Vectors in the components, and the squared distance that these miss.
@@ -82,12 +63,9 @@ class Neighbors:
             of its neighbors among the references, `(num_vectors, num_neighbors)`; and the weights
             that make the plane's nearest point of them, float32 of the same shape, of sum 1.
         """
-        found = NearestNeighbors(
-            n_neighbors=min(NUM_NEIGHBORS, len(self.references)), algorithm="brute"
-        ).fit(self.references)
+        size = max(1, min(QUERIES_AT_A_TIME, MOST_DISTANCES // len(self.references)))
         parts = [
-            self._search(vectors[start : start + QUERIES_AT_A_TIME], found)
-            for start in range(0, len(vectors), QUERIES_AT_A_TIME)
+            self._search(vectors[start : start + size]) for start in range(0, len(vectors), size)
         ]
         distances, indices, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
         return distances, indices, weights
@@ -106,11 +84,25 @@ class Neighbors:
         points: NDArray[np.float64] = inside @ self.components.astype(np.float64) + self.mean
         return points
 
-    def _search(
-        self, vectors: Floats, found: NearestNeighbors
-    ) -> tuple[NDArray[np.float64], NDArray[np.intp], Floats]:
+    @cached_property
+    def _halved(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The references in float64, and half of their squared lengths."""
+        references = self.references.astype(np.float64)
+        return references, 0.5 * np.square(references).sum(axis=1)
+
+    def _nearest(self, queries: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Indices of the nearest references, the nearest first."""
+        references, half_squares = self._halved
+        count = min(NUM_NEIGHBORS, len(references))
+        # Half of the squared distance, but for what depends on the query alone.
+        distances = half_squares - queries @ references.T
+        found = np.argpartition(distances, count - 1, axis=1)[:, :count]
+        order = np.argsort(np.take_along_axis(distances, found, 1), axis=1, kind="stable")
+        return np.take_along_axis(found, order, 1)
+
+    def _search(self, vectors: Floats) -> tuple[NDArray[np.float64], NDArray[np.intp], Floats]:
         queries, missed = self.project(vectors)
-        indices = found.kneighbors(queries, return_distance=False)
+        indices = self._nearest(queries)
         near = self.references[indices].astype(np.float64)
         middle = near.mean(axis=1)
         sides, wanted = near - middle[:, None], queries - middle

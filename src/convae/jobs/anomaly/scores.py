@@ -6,25 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
 
-from convae.autoencoder.estimator import ConvAutoencoder
+from convae.architecture.network import Network
 from convae.images import to_float
 from convae.images.memory import chunks
 from convae.images.metrics import squared_errors
-from convae.images.selection import drawn_indices
+from convae.images.selection import Images
 from convae.jobs.anomaly.heat import smooth_cells
 from convae.jobs.anomaly.neighbors import Neighbors
 from convae.jobs.anomaly.spaces import COLORS, EDGES, SPACES, spaces_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 Floats = NDArray[np.float32]
 Deviations = NDArray[np.float64]
 
-# Normal images kept as neighbors; more of them make a larger file and slower answers.
-MOST_REFERENCES = 50_000
 # Below any deviation that is not rounding.
 LEAST_DEVIATION = 1e-12
 # Rounding differs with the images that are judged at the same time; decisions shall not.
@@ -47,101 +44,92 @@ SCORES: dict[str, tuple[str, ...]] = {
 }
 
 
+# What measures need the network: the others hold for images that it was trained on, too.
+NETWORK_MEASURES = {"edges", "restoration", "reconstruction", "latents"}
+
+
 @dataclass(frozen=True, eq=False)
 class AnomalyScores:
-    """What was learned of normal images beside the autoencoder.
+    """What was learned of normal images beside the network.
 
     Args:
-        autoencoder: The fitted estimator.
+        network: The trained network.
         neighbors: The normal images, by space.
         reference_latents: float32 `(num_references, latent_dim)`: their latents.
         latent_mean: float64 `(latent_dim,)`.
         latent_precision: float64 `(latent_dim, latent_dim)`: the inverse of their covariance.
     """
 
-    autoencoder: ConvAutoencoder
+    network: Network
     neighbors: dict[str, Neighbors]
     reference_latents: Floats
     latent_mean: NDArray[np.float64]
     latent_precision: NDArray[np.float64]
 
-    @classmethod
-    def fit(cls, autoencoder: ConvAutoencoder, images: NDArray[Any], seed: int) -> "AnomalyScores":
-        """Learn what is normal.
-
-        Args:
-            autoencoder: An estimator fitted on images like these.
-            images: Normal images, uint8 or float32 in [0, 1], of its size, 2 or more.
-            seed: Decides which of more than 50,000 images are kept.
-        """
-        kept = images[drawn_indices(len(images), MOST_REFERENCES, seed)]
-        latents = autoencoder.transform(kept)
-        covariance = LedoitWolf().fit(latents.astype(np.float64))
-        return cls(
-            autoencoder,
-            _neighbors(kept, seed),
-            latents,
-            covariance.location_,
-            np.ascontiguousarray(covariance.precision_),
-        )
-
-    def relearn(self, images: NDArray[Any], seed: int) -> "AnomalyScores":
-        """The same with neighbors that are other images; there must be 2 or more."""
-        return replace(self, neighbors=_neighbors(images, seed))
-
     def keep_only(self, spaces: "Iterable[str]") -> "AnomalyScores":
         """The same without the neighbors in other spaces."""
         return replace(self, neighbors={space: self.neighbors[space] for space in spaces})
 
-    def measure(self, images: NDArray[Any], names: "Iterable[str]") -> dict[str, NDArray[Any]]:
+    def measure(self, images: Images, names: "Iterable[str]") -> dict[str, NDArray[Any]]:
         """Some of `MEASURES`, of each image; what several of them need is computed once.
 
         Args:
-            images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`.
+            images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`, checked.
             names: Keys of `MEASURES`.
 
         Returns:
             Arrays of `num_images` rows, by name.
         """
-        found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+        wanted = tuple(names)
+        parts = [view.measure(wanted) for view in self.views(images)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def views(self, images: Images) -> "Iterator[View]":
+        """Images, a few at a time, ready to be measured.
+
+        Args:
+            images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`, checked.
+        """
         for part in chunks(images, COPIES):
-            view = _View(self, to_float(images[part]))
-            for name, values in found.items():
-                values.append(MEASURES[name](view))
-        return {name: np.concatenate(values) for name, values in found.items()}
-
-
-def _neighbors(images: NDArray[Any], seed: int) -> dict[str, Neighbors]:
-    return {
-        space: Neighbors.fit(SPACES[space].features(images), seed)
-        for space in spaces_for(images.shape[3])
-    }
+            yield View(self, to_float(images[part]))
 
 
 @dataclass(frozen=True, eq=False)
-class _View:
-    """A few images, and what is made of them when it is first asked for."""
+class View:
+    """A few images, and what is made of them when it is first asked for.
+
+    Args:
+        scores: What was learned of normal images.
+        images: float32 in [0, 1], `(num_images, height, width, channels)`.
+    """
 
     scores: AnomalyScores
     images: Floats
 
+    def measure(self, names: "Iterable[str]") -> dict[str, NDArray[Any]]:
+        """Some of `MEASURES`; what several of them need is computed once."""
+        return {name: MEASURES[name](self) for name in names}
+
     @cached_property
     def edges(self) -> "_Seen":
+        """The images by their edges."""
         return _Seen(EDGES, self.scores.neighbors[EDGES], self.images)
 
     @cached_property
     def colors(self) -> "_Seen":
+        """The images by their colors."""
         return _Seen(COLORS, self.scores.neighbors[COLORS], self.images)
 
     @cached_property
     def rebuilt(self) -> Floats:
-        return self.scores.autoencoder.reconstruct(self.images)
+        """Their reconstructions."""
+        return self.scores.network.reconstruct(self.images)
 
-    @cached_property
-    def restored(self) -> Floats:
+    def restored(self, some: slice | NDArray[np.intp] = slice(None)) -> Floats:
+        """The normal images that come nearest to some of the images."""
         _, indices, weights = self.edges.found
-        latents = np.einsum("ij,ijk->ik", weights, self.scores.reference_latents[indices])
-        return self.scores.autoencoder.inverse_transform(latents).reshape(self.images.shape)
+        references = self.scores.reference_latents[indices[some]]
+        return self.scores.network.decode(np.einsum("ij,ijk->ik", weights[some], references))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,21 +155,21 @@ class _Seen:
         return smooth_cells(SPACES[self.space].sum_cells(differences, self.images))
 
 
-def _edges(view: _View) -> Deviations:
+def _edges(view: View) -> Deviations:
     rebuilt = SPACES[EDGES].features(view.rebuilt)
     difference = np.subtract(view.edges.features, rebuilt, dtype=np.float64)
     total: Deviations = np.square(difference).sum(axis=1)
     return total
 
 
-def _latents(view: _View) -> Deviations:
-    away = view.scores.autoencoder.transform(view.images) - view.scores.latent_mean
+def _latents(view: View) -> Deviations:
+    away = view.scores.network.encode(view.images) - view.scores.latent_mean
     squared: Deviations = np.einsum("ij,jk,ik->i", away, view.scores.latent_precision, away)
     return squared
 
 
-def _logarithm(measure: "Callable[[_View], Deviations]") -> "Callable[[_View], Deviations]":
-    def measured(view: _View) -> Deviations:
+def _logarithm(measure: "Callable[[View], Deviations]") -> "Callable[[View], Deviations]":
+    def measured(view: View) -> Deviations:
         logarithms: Deviations = np.log(np.maximum(measure(view), LEAST_DEVIATION))
         return logarithms.round(DECIMALS)
 
@@ -192,24 +180,29 @@ def _logarithm(measure: "Callable[[_View], Deviations]") -> "Callable[[_View], D
 # (num_images, rows, columns), 0 or more, for each cell of `convae.jobs.anomaly.cells`. Restored are
 # the normal images that come nearest, made of the latents of the nearest neighbors: float32,
 # shaped as the images.
-MEASURES: "dict[str, Callable[[_View], NDArray[Any]]]" = {
+MEASURES: "dict[str, Callable[[View], NDArray[Any]]]" = {
     "neighbors": _logarithm(lambda view: view.edges.found[0]),
     "peak": _logarithm(lambda view: view.edges.heat.max(axis=(1, 2))),
     "colors": _logarithm(lambda view: view.colors.found[0]),
     "edges": _logarithm(_edges),
-    "restoration": _logarithm(lambda view: squared_errors(view.images, view.restored)),
+    "restoration": _logarithm(lambda view: squared_errors(view.images, view.restored())),
     "reconstruction": _logarithm(lambda view: squared_errors(view.images, view.rebuilt)),
     "latents": _logarithm(_latents),
     HEATS[EDGES]: lambda view: view.edges.heat.round(DECIMALS),
     HEATS[COLORS]: lambda view: view.colors.heat.round(DECIMALS),
-    RESTORED: lambda view: view.restored,
+    RESTORED: lambda view: view.restored(),
 }
 
 
-def scores_for(channels: int) -> tuple[str, ...]:
-    """The scores that images with so many channels can have."""
-    spaces = spaces_for(channels)
-    return tuple(score for score in SCORES if set(spaces_of(score)) <= set(spaces))
+def scores_for(channels: int, *, with_network: bool = True) -> tuple[str, ...]:
+    """The scores that images with so many channels can have, or those without the network."""
+    spaces = set(spaces_for(channels))
+    return tuple(
+        score
+        for score, measures in SCORES.items()
+        if spaces.issuperset(spaces_of(score))
+        and (with_network or NETWORK_MEASURES.isdisjoint(measures))
+    )
 
 
 def spaces_of(score: str) -> tuple[str, ...]:

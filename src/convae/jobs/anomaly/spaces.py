@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.images.selection import Images
 from convae.jobs.anomaly.colors import color_features, num_color_features, sum_color_cells
 from convae.jobs.anomaly.edges import edge_features, num_edge_features, sum_edge_cells
 
@@ -26,7 +26,7 @@ class Space:
             float64 `(num_images, rows, columns)`.
     """
 
-    features: Callable[[NDArray[Any]], NDArray[np.float32]]
+    features: Callable[[Images], NDArray[np.float32]]
     num_features: Callable[[tuple[int, int, int]], int]
     sum_cells: Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float64]]
 

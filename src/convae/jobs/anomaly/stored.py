@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.autoencoder.estimator import ConvAutoencoder
+from convae.architecture.network import Network
 from convae.checks import fraction, whole_number
 from convae.errors import ParameterError
 from convae.jobs.anomaly.calibration import Calibration, check_most_anomalies, check_rate
@@ -16,7 +16,7 @@ from convae.jobs.anomaly.scores import SCORES, AnomalyScores, scores_for, spaces
 from convae.jobs.anomaly.spaces import SPACES
 from convae.storage.modelfile import FittedJob, reading_job
 
-JOB = "anomalies"
+SETTINGS = ("false_alarm_rate", "calibration_fraction", "most_anomalies", "seed")
 
 
 def to_job(
@@ -50,13 +50,13 @@ def to_job(
 
 
 def from_job(
-    job: FittedJob, autoencoder: ConvAutoencoder, origin: str
+    job: FittedJob, network: Network, origin: str
 ) -> tuple[AnomalyScores, Choice, Calibration, dict[str, float], dict[str, Any]]:
     """The inverse of `to_job`, for a file that nobody vouches for.
 
     Args:
         job: What `convae.storage.modelfile.read_model` returned; every number is finite.
-        autoencoder: The fitted estimator of the same file.
+        network: The network of the same file.
         origin: What the message calls the file.
 
     Raises:
@@ -66,18 +66,18 @@ def from_job(
         names = {"settings", "choice", "heat_units"}
         sections = _exactly(job.settings, names, "A detector")
         settings = _settings(sections["settings"])
-        choice = _choice(sections["choice"], autoencoder)
+        choice = _choice(sections["choice"], network)
         spaces = spaces_of(choice.score)
         heat_units = _exactly(sections["heat_units"], set(spaces), "heat_units")
         _numbers(heat_units, "heat_units")
-        scores = _scores(job.tables, autoencoder, spaces)
+        scores = _scores(job.tables, network, spaces)
         return scores, choice, Calibration(job.tables["calibration_scores"]), heat_units, settings
 
 
 def _scores(
-    tables: dict[str, NDArray[Any]], autoencoder: ConvAutoencoder, spaces: tuple[str, ...]
+    tables: dict[str, NDArray[Any]], network: Network, spaces: tuple[str, ...]
 ) -> AnomalyScores:
-    latent_dim = autoencoder.architecture_.latent_dim
+    latent_dim = network.architecture.latent_dim
     found = {"reference_latents", "latent_mean", "latent_precision", "calibration_scores"}
     for space in spaces:
         found |= {f"{space}_mean", f"{space}_components", f"reference_{space}"}
@@ -89,7 +89,7 @@ def _scores(
         "latent_precision": ((latent_dim, latent_dim), np.float64),
     }
     for space in spaces:
-        num_features = SPACES[space].num_features(autoencoder.architecture_.image_shape)
+        num_features = SPACES[space].num_features(network.architecture.image_shape)
         num_components = len(tables[f"{space}_components"][..., :0])
         shapes[f"{space}_mean"] = ((num_features,), np.float32)
         shapes[f"{space}_components"] = ((num_components, num_features), np.float32)
@@ -108,7 +108,7 @@ def _scores(
         for space in spaces
     }
     return AnomalyScores(
-        autoencoder,
+        network,
         neighbors,
         tables["reference_latents"],
         tables["latent_mean"],
@@ -117,8 +117,7 @@ def _scores(
 
 
 def _settings(document: object) -> dict[str, Any]:
-    names = {"false_alarm_rate", "calibration_fraction", "most_anomalies", "seed"}
-    settings = _exactly(document, names, "A detector's settings")
+    settings = _exactly(document, set(SETTINGS), "A detector's settings")
     check_rate(settings["false_alarm_rate"])
     fraction(settings["calibration_fraction"], "calibration_fraction", 0, 1, open_low=True)
     check_most_anomalies(settings["most_anomalies"])
@@ -126,11 +125,11 @@ def _settings(document: object) -> dict[str, Any]:
     return settings
 
 
-def _choice(document: object, autoencoder: ConvAutoencoder) -> Choice:
+def _choice(document: object, network: Network) -> Choice:
     names = set(Choice.__dataclass_fields__)
     choice = _exactly(document, names, "A detector's choice")
     score = choice["score"]
-    possible = scores_for(autoencoder.architecture_.image_shape[2])
+    possible = scores_for(network.architecture.image_shape[2])
     if not isinstance(score, str) or score not in possible:
         raise ParameterError(
             f"A score must be one of {', '.join(possible)}; received {score!r:.80}."

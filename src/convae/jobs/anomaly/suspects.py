@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from convae.jobs.anomaly.neighbors import Neighbors
+from convae.jobs.anomaly.learn import fit_neighbors
 
 Floats = NDArray[np.float32]
 
@@ -25,12 +25,12 @@ def suspicion(vectors: Floats, seed: int) -> NDArray[np.float64]:
 
     Args:
         vectors: float32 `(num_vectors, num_features)`, 2 or more.
-        seed: As of `Neighbors.fit`.
+        seed: As of `fit_neighbors`.
 
     Returns:
         float64 `(num_vectors,)`: squared distances; the higher, the more suspicious.
     """
-    inside, missed = Neighbors.fit(vectors, seed).project(vectors)
+    inside, missed = fit_neighbors(vectors, seed).project(vectors)
     everyone = np.ones(len(vectors), bool)
     first = missed + _mean_distance(inside, everyone, FIRST_SHARE, MOST_FIRST)
     trusted = first <= np.quantile(first, 1 - SET_ASIDE)

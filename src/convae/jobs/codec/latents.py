@@ -1,7 +1,5 @@
 """Fit how an autoencoder's latents become a few integers: a basis, a step, and tables of counts."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,12 +8,13 @@ from convae.coding.decoder import LARGEST_CODE, IntegerDecoder
 from convae.coding.latents import LatentModel, bounds_of
 from convae.coding.rounding import round_decoder
 from convae.images import to_float
+from convae.images.selection import Images
+from convae.jobs.codec.fitted import REFINEMENT_STEPS
 
 Floats = NDArray[np.float32]
 
 # Images whose refined latents are looked at, and those of them whose slopes are.
 MOST_IMAGES, MOST_SLOPES = 1000, 200
-REFINEMENT_STEPS = 4
 # Of the squared error, what rounding adds to that of the latents as they are.
 ROUNDING_SHARE = 0.3
 DIFFERENCE = 1e-2
@@ -23,7 +22,7 @@ DIFFERENCE = 1e-2
 LEAST_SPREAD = 1e-3
 
 
-def fit_latent_codes(autoencoder: ConvAutoencoder, images: NDArray[Any], seed: int) -> LatentModel:
+def fit_latent_codes(autoencoder: ConvAutoencoder, images: Images, seed: int) -> LatentModel:
     """How to code latents.
 
     A step along a latent may change an image much or hardly at all. So latents are first brought

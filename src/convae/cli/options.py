@@ -1,0 +1,115 @@
+"""What the verbs share in being asked: their arguments and options; it has no verb."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+
+from convae.errors import ParameterError
+
+Verb = TypeVar("Verb", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read.
+
+    Args:
+        fit: How a picture of another size is fitted.
+        strict: Refuse the first picture that cannot be read.
+        store: Where the images are kept instead of in memory.
+    """
+
+    fit: Literal["pad", "crop", "stretch"]
+    strict: bool
+    store: Path | None
+
+
+def examples(*lines: str) -> str:
+    """The end of a verb's help: each line a command that works."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def json_option(verb: Verb) -> Verb:
+    """The option --json."""
+    text = "Print one JSON object instead of text."
+    return click.option("--json", "as_json", is_flag=True, help=text)(verb)
+
+
+def image_options(verb: Verb) -> Verb:
+    """How pictures of any size and kind are brought to the model's, as one value `reading`."""
+
+    @functools.wraps(verb)
+    def gathered(*args: Any, fit: Any, strict: bool, store: Path | None, **others: Any) -> None:  # noqa: ANN401 # click's
+        verb(*args, reading=Reading(fit, strict, store), **others)
+
+    chosen: Any = gathered
+    for option in (
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Keep the images in this .npy file, decoded once, instead of in memory.",
+        ),
+        click.option(
+            "--strict",
+            is_flag=True,
+            help="Refuse the first picture that cannot be read; skip none.",
+        ),
+        click.option(
+            "--fit",
+            type=click.Choice(["pad", "crop", "stretch"]),
+            default="pad",
+            show_default=True,
+            help="How images of another size are fitted.",
+        ),
+    ):
+        chosen = option(chosen)
+    found: Verb = chosen
+    return found
+
+
+def model_and_images(verb: Verb) -> Verb:
+    """The arguments MODEL and IMAGES."""
+    verb = click.argument("images")(verb)
+    return click.argument("model", type=click.Path(path_type=Path))(verb)
+
+
+def out_option(default: str) -> Callable[[Verb], Verb]:
+    """Where the results go that a verb leaves each time it runs."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=Path(default),
+        show_default=True,
+        help="Folder for the results; earlier ones are replaced.",
+    )
+
+
+def refine_option(verb: Verb) -> Verb:
+    """How many steps improve the latents that the encoder gives."""
+    return click.option(
+        "--refine",
+        type=int,
+        default=0,
+        show_default=True,
+        metavar="STEPS",
+        help="Steps that improve each image's latents; they lower its error and cost time.",
+    )(verb)
+
+
+def parse_numbers(text: str, option: str, separator: str, example: str) -> tuple[int, ...]:
+    """The whole numbers that an option lists.
+
+    Raises:
+        ParameterError: One of them is no whole number.
+    """
+    try:
+        return tuple(int(part) for part in text.lower().split(separator))
+    except ValueError as error:
+        raise ParameterError(
+            f"{option} must be whole numbers; received {text!r}. Write it as in {option} {example}."
+        ) from error

@@ -1,0 +1,78 @@
+"""What the verbs share in answering: text, JSON, and what goes to standard error."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convae.storage.files import printable
+
+if TYPE_CHECKING:
+    from convae import Dataset
+    from convae.report.result import Result
+
+INTERRUPTED = 130
+SHOWN_SKIPPED = 5
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C was pressed, and there is more to say than that."""
+
+    exit_code = INTERRUPTED
+
+    def show(self, file: Any = None) -> None:  # noqa: ANN401, ARG002 # click's signature
+        """Print the message, which is no error."""
+        click.echo(self.message, err=True)
+
+
+def report_dataset(dataset: "Dataset") -> None:
+    """What was read, what was changed and what was left out, on standard error."""
+    height, width, channels = dataset.train.shape[1:]
+    counts = f"{len(dataset.train):,} images"
+    if dataset.test is not None:
+        counts = f"{len(dataset.train):,} training and {len(dataset.test):,} test images"
+    lines = [f"{dataset.source}: {counts} of {height} x {width} x {channels}"]
+    if dataset.num_resized:
+        lines.append(f"{dataset.num_resized:,} of another size were changed to this one")
+    for line in lines:
+        click.echo(printable(line), err=True)
+    report_skipped(dataset.skipped)
+
+
+def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    """What could not be used, and why, on standard error."""
+    if not skipped:
+        return
+    lines = [f"{len(skipped):,} could not be used and were skipped:"]
+    lines += [f"  {name}: {reason}" for name, reason in skipped[:SHOWN_SKIPPED]]
+    if len(skipped) > SHOWN_SKIPPED:
+        lines.append(f"  and {len(skipped) - SHOWN_SKIPPED:,} more")
+    for line in lines:
+        click.echo(printable(line), err=True)
+
+
+def echo_json(report: dict[str, Any]) -> None:
+    """Print one JSON object; JSON has no infinity (the PSNR of equal images), so it is null."""
+    plain = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in report.items()
+    }
+    click.echo(json.dumps(plain, allow_nan=False))
+
+
+def finish(dataset: "Dataset", result: "Result", as_json: bool) -> None:
+    """Print what came out: one JSON object, or its lines and the files."""
+    if not as_json:
+        click.echo("\n".join([*result.lines, *(f"wrote {path}" for path in result.files.values())]))
+        return
+    echo_json(
+        {
+            "source": dataset.source,
+            "num_resized": dataset.num_resized,
+            "skipped": [list(pair) for pair in dataset.skipped],
+            **result.figures,
+            "files": result.files,
+        }
+    )

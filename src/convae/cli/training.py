@@ -1,0 +1,96 @@
+"""Train, fit jobs and tell of it, for the verbs `demo` and `train`."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convae.cli.output import Interrupted, finish
+from convae.cli.progress import TrainingProgress, counted
+from convae.errors import OutputError
+
+if TYPE_CHECKING:
+    from convae import ConvAutoencoder, Dataset, TrainedModel
+    from convae.jobs.job import Job
+
+
+def train_and_tell(
+    dataset: "Dataset",
+    autoencoder: "ConvAutoencoder",
+    jobs: "Sequence[Job]",
+    out: Path,
+    *,
+    is_trained: bool = False,
+    resume: bool = False,
+    again: str,
+    tensorboard: Path | None = None,
+    as_json: bool,
+    **figures: Any,  # noqa: ANN401 # JSON values
+) -> None:
+    """Train an autoencoder, unless it is trained, fit jobs beside it, write and print the results.
+
+    Args:
+        dataset: What to train on.
+        autoencoder: The estimator.
+        jobs: Estimators of jobs.
+        out: Folder for the results.
+        is_trained: Whether the autoencoder stays as it is.
+        resume: Whether the training in the folder goes on.
+        again: What to do after an interruption, in words.
+        tensorboard: Folder for a TensorBoard log.
+        as_json: Print one JSON object instead of text.
+        **figures: What else the JSON object has.
+    """
+    from convae import (
+        CHECKPOINT,
+        Result,
+        RunOptions,
+        TensorBoardLog,
+        add_jobs,
+        judge_training,
+        prepare_folder,
+        train_model,
+        write_training,
+    )
+
+    observers: list[Any] = []
+    if tensorboard is not None:
+        observers.append(TensorBoardLog(tensorboard))
+    # Last: nothing that can fail starts after a bar.
+    observers.append(TrainingProgress())
+    checkpoint = prepare_folder(out) / CHECKPOINT
+    with _keeping(checkpoint, resume, again), counted("fitting jobs") as progress:
+        fit: Callable[..., TrainedModel] = add_jobs
+        if not is_trained:
+            fit = partial(train_model, run=RunOptions(checkpoint, resume, observers))
+        model = fit(
+            dataset.train, autoencoder, jobs, pictures=dataset.originals(), progress=progress
+        )
+        files = write_training(out, dataset, autoencoder, model, jobs)
+    judged = judge_training(dataset, autoencoder, jobs)
+    finish(dataset, Result({**judged.figures, **figures}, judged.lines, files), as_json)
+
+
+@contextlib.contextmanager
+def _keeping(checkpoint: Path, resume: bool, again: str) -> Iterator[None]:
+    """Say where the training is kept, if it is, when something stops it."""
+    before = None if resume else _stamp(checkpoint)
+    try:
+        yield
+    except (KeyboardInterrupt, OutputError) as error:
+        if _stamp(checkpoint) in (None, before):
+            raise
+        where = f"the training so far is kept in {checkpoint}. Go on with {again}."
+        if isinstance(error, OutputError):
+            raise OutputError(f"{error} Meanwhile {where}") from error
+        raise Interrupted(f"Interrupted; {where}") from error
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tells whether a file was written anew; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns

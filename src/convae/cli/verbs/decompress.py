@@ -1,0 +1,46 @@
+"""The verb `decompress`: an archive as pictures or as one array; it loads no backend."""
+
+from pathlib import Path
+
+import click
+
+from convae.cli.options import examples, json_option
+from convae.cli.output import echo_json
+from convae.cli.progress import counted
+from convae.storage.files import printable
+
+
+@click.command(
+    epilog=examples(
+        "convae decompress pictures.cae pictures-again/ --model parts/model.safetensors",
+        "convae decompress pictures.cae pictures.npy --model parts/model.safetensors",
+    )
+)
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="The model that packed it; not needed for an archive that was written --with-model.",
+)
+@json_option
+def decompress(archive: Path, output: Path, model: Path | None, as_json: bool) -> None:
+    """Unpack ARCHIVE into OUTPUT: a folder of PNG pictures, or one array where it ends in .npy.
+
+    It needs no backend, and gives the same pixels on every machine.
+
+    In Python: `ImageCodec.open`, or `ImageArchive` for an archive that holds its model.
+    """
+    from convae import ImageArchive, load_model, write_array, write_pictures
+
+    codec = None if model is None else load_model(model).job("codec")
+    write = write_array if output.suffix == ".npy" else write_pictures
+    with (
+        ImageArchive(archive) if codec is None else codec.open(archive) as opened,
+        counted(f"unpacking {printable(archive)}") as progress,
+    ):
+        num_images = write(opened, output, progress)
+    if as_json:
+        echo_json({"num_images": num_images, "files": {"images": str(output)}})
+        return
+    click.echo(f"{num_images:,} images\nwrote {printable(output)}")

@@ -1,0 +1,105 @@
+"""A training as a whole: the files that it leaves, and how good the model is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convae.autoencoder.applied import model_mse
+from convae.autoencoder.estimator import ConvAutoencoder
+from convae.baselines.pca import pca_mse
+from convae.datasets import Dataset
+from convae.images.metrics import psnr_db
+from convae.images.selection import Images, Selection
+from convae.jobs.job import Job
+from convae.jobs.model import TrainedModel
+from convae.report.figures import COMPARED
+from convae.report.result import Result
+from convae.report.runs import write_run
+
+
+def write_training(
+    folder: Path,
+    dataset: Dataset,
+    autoencoder: ConvAutoencoder,
+    model: TrainedModel,
+    jobs: Sequence[Job],
+) -> dict[str, str]:
+    """Write the model file, what pictures it, and what each job leaves beside it.
+
+    Args:
+        folder: Where to.
+        dataset: What it was trained on.
+        autoencoder: The fitted estimator.
+        model: It and its jobs.
+        jobs: The jobs that were fitted.
+
+    Returns:
+        The path of each file by what it is.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    shown = _parts(dataset, autoencoder, jobs)[2]
+    files = write_run(folder, autoencoder, shown[:COMPARED], model.save)
+    names = dataset.names()
+    for job in jobs:
+        files |= job.write(folder, names)
+    return files
+
+
+def judge_training(dataset: Dataset, autoencoder: ConvAutoencoder, jobs: Sequence[Job]) -> Result:
+    """The error of a model beside that of PCA with as many numbers, and what each job says.
+
+    It is judged on test images where there are any, else on images that it was not trained on,
+    else on those that it was.
+
+    Args:
+        dataset: What it was trained on.
+        autoencoder: The fitted estimator.
+        jobs: The jobs that were fitted.
+    """
+    split, seen, judged = _parts(dataset, autoencoder, jobs)
+    mse = model_mse(autoencoder, judged)
+    architecture = autoencoder.architecture_
+    cheap = pca_mse(seen, judged, architecture.latent_dim)
+    figures: dict[str, Any] = {
+        "num_images": len(dataset.train),
+        "image_shape": list(architecture.image_shape),
+        "epochs": autoencoder.n_iter_,
+        "judged_on": split,
+        "mse": mse,
+        "psnr_db": psnr_db(mse),
+        "pca_mse": cheap,
+        "jobs": {},
+    }
+    lines = [
+        f"{split} MSE {mse:.5f} (PSNR {psnr_db(mse):.1f} dB) with {architecture.latent_dim} "
+        f"numbers an image; PCA with as many gives {cheap:.5f}"
+    ]
+    for job in jobs:
+        described = job.describe()
+        figures["jobs"][job.kind.name] = described.figures
+        lines += described.lines
+    return Result(figures, lines)
+
+
+def _parts(
+    dataset: Dataset, autoencoder: ConvAutoencoder, jobs: Sequence[Job]
+) -> tuple[str, Images, Images]:
+    """What a model is judged on, the images trained on, and the images to judge on."""
+    train = dataset.train
+    if dataset.test is not None:
+        return "test", train, dataset.test
+    # A network that was read from a file may have been trained on any of them.
+    held_out = np.empty(0, np.intp)
+    if hasattr(autoencoder, "validation_indices_"):
+        judged = [job.judged() for job in jobs]
+        held_out = np.unique(np.concatenate([held_out, *judged]))
+        if not len(held_out):
+            held_out = autoencoder.validation_indices_
+    if not len(held_out):
+        return "training", train, train
+    everything = Selection(train, np.arange(len(train)))
+    return "validation", everything.without(held_out), everything.take(held_out)

@@ -1,0 +1,88 @@
+"""Train an autoencoder and fit jobs beside it, or add jobs to one that is trained."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from convae.architecture.run import UNOBSERVED, RunOptions
+from convae.autoencoder.estimator import ConvAutoencoder
+from convae.images.selection import ImagesLike, Selection
+from convae.jobs.job import Job, Material, Pictures, Progress
+from convae.jobs.model import TrainedModel
+
+
+def train_model(
+    images: ImagesLike,
+    autoencoder: ConvAutoencoder | None = None,
+    jobs: Sequence[Job] = (),
+    *,
+    run: RunOptions = UNOBSERVED,
+    pictures: Pictures | None = None,
+    progress: Progress | None = None,
+) -> TrainedModel:
+    """Train an autoencoder on images, and fit jobs beside it.
+
+    Args:
+        images: The images, as `ConvAutoencoder` takes them.
+        autoencoder: The estimator to fit; None takes `ConvAutoencoder()`.
+        jobs: Estimators of jobs, such as `AnomalyDetector()` and `ImageCodec()`; they are fitted.
+        run: What the training keeps on the disk, and who watches it.
+        pictures: The same images as they were before they were brought to one size.
+        progress: Called with the steps done and all steps of fitting a job.
+
+    Raises:
+        ParameterError: A parameter is outside its range, or there are too few images.
+        ImageError: The images break the image contract.
+        ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
+        KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
+    """
+    chosen = Selection.of(images)
+    reserved = [job.reserve(chosen) for job in jobs]
+    positions = np.unique(np.concatenate([np.empty(0, np.intp), *reserved]))
+    estimator = ConvAutoencoder() if autoencoder is None else autoencoder
+    estimator.fit(chosen.without(positions), run=run)
+    return _fit_beside(estimator, jobs, Material(chosen, False, pictures, progress))
+
+
+def add_jobs(
+    images: ImagesLike,
+    autoencoder: ConvAutoencoder,
+    jobs: Sequence[Job],
+    *,
+    pictures: Pictures | None = None,
+    progress: Progress | None = None,
+) -> TrainedModel:
+    """Fit jobs beside an autoencoder that is trained, which stays as it is.
+
+    It may have been trained on these very images. So an `AnomalyDetector` chooses among the scores
+    that do not need the network: for these its rate of false alarms holds.
+
+    Args:
+        images: Images of the autoencoder's size.
+        autoencoder: The fitted estimator, such as `ConvAutoencoder.load` gives.
+        jobs: Estimators of jobs; they are fitted.
+        pictures: As of `train_model`.
+        progress: As of `train_model`.
+
+    Returns:
+        The model with these jobs and those that it had.
+
+    Raises:
+        ParameterError: A parameter is outside its range, or there are too few images.
+        ImageError: The images break the image contract or are of another size.
+    """
+    chosen = Selection.of(images)
+    autoencoder.checked(chosen.images[:1])
+    for job in jobs:
+        job.reserve(chosen)
+    return _fit_beside(autoencoder, jobs, Material(chosen, True, pictures, progress))
+
+
+def _fit_beside(
+    autoencoder: ConvAutoencoder, jobs: Sequence[Job], material: Material
+) -> TrainedModel:
+    for job in jobs:
+        job.fit_beside(autoencoder, material)
+    fitted = {job.kind.name: job.to_job() for job in jobs}
+    contents = autoencoder.to_contents().with_jobs(fitted)
+    return TrainedModel(contents, make_network=lambda *_: autoencoder.network_)
