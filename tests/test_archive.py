@@ -122,9 +122,13 @@ def test_with_its_model_an_archive_needs_no_other(tmp_path):
             np.testing.assert_array_equal(opened[3], images[3])
 
 
-def test_no_changed_bit_and_no_cut_gets_through(archive, tmp_path):
-    path, images, _ = archive
+def test_no_changed_bit_and_no_cut_gets_through(tmp_path, monkeypatch):
+    # Three small blocks with names: each kind of record is there, and is quickly decoded.
+    monkeypatch.setattr("convae.coding.archive.BLOCK_BYTES", 2 * 90)
+    images = likely_images(random_model(), 6, 9, 10)
+    path = written(tmp_path / "x.cae", random_model(), (images, [f"a/{i}.png" for i in range(6)]))
     data = path.read_bytes()
+    assert [kind for kind, _ in records(data)] == [b"H", b"B", b"B", b"B", b"I"]
     model, other = random_model(), tmp_path / "y.cae"
     random = np.random.default_rng(0)
     changes = [data[:length] for length in random.integers(0, len(data), 100)]
@@ -336,14 +340,14 @@ def test_a_hostile_job_is_refused(settings, tables, text):
 
 
 def test_unknown_planes_are_not_coded_by_distance():
-    with pytest.raises(ParameterError, match="has none of 0x4"):
+    with pytest.raises(ParameterError, match="planes below 2; received flags 0x4"):
         ContextModel.unpack(b"\4" + struct.pack("<4I", 8, 2, 8, 4) + random_model(2).pack()[17:])
 
 
 def test_networks_of_different_widths_are_refused():
     tables = [dict(random_model(2).networks[0].tables), None]
     tables[1] = dict(random_model(2, hidden=9).networks[1].tables)
-    with pytest.raises(ParameterError, match="as many hidden units each"):
+    with pytest.raises(ParameterError, match="the same number of hidden units"):
         ContextModel.of(tables, random_model().networks[0].exponentials, 8)
 
 

@@ -62,6 +62,7 @@ def images_path(digits, tmp_path):
         "archive_fuzz",
         "archive_scaling",
         "demo",
+        "detect",
     ],
 )
 def test_help_says_what_is_measured_and_how(name):

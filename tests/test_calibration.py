@@ -39,7 +39,7 @@ def test_below_the_threshold_and_a_small_p_value_are_the_same(calibrating, score
     small = calibration.p_values(scores) <= rate + 1e-12
     if calibration.smallest_rate > rate + 1e-12:
         assert not small.any()
-        with pytest.raises(ParameterError, match="calibration images behind it"):
+        with pytest.raises(ParameterError, match="calibration images; received"):
             calibration.threshold(rate)
     else:
         np.testing.assert_array_equal(scores < calibration.threshold(rate), small)
@@ -52,9 +52,9 @@ def test_just_enough_images_support_a_rate_and_one_fewer_does_not(count, rate):
     assert Calibration(scores).smallest_rate == pytest.approx(rate)
     if count > 1:
         text = (
-            f"A false-alarm rate of {rate:g} must have at least {count} calibration images behind "
-            f"it; received {count - 1}, which support {1 / count:.3g} at the least. Ask for such "
-            f"a rate, or calibrate on more normal images."
+            f"A false-alarm rate of {rate:g} needs at least {count} calibration images; received "
+            f"{count - 1}, which support {1 / count:.3g} or more. Ask for a larger rate, or "
+            f"calibrate on more normal images."
         )
         with pytest.raises(ParameterError, match=re.escape(text)):
             Calibration(scores[1:]).threshold(rate)

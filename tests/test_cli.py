@@ -457,7 +457,7 @@ def test_a_finished_model_is_not_replaced_unasked(command, pictures, tmp_path):
     (tmp_path / "out" / "model.safetensors").write_bytes(b"precious")
     before = tree(tmp_path)
     message = one_error(command("train", pictures, "--out", tmp_path / "out", *SMALL))
-    assert message.startswith("A trained model is never replaced unasked; ")
+    assert message.startswith("A finished model must not be replaced without --overwrite; ")
     assert tree(tmp_path) == before
 
 

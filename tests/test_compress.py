@@ -82,7 +82,7 @@ def test_pictures_are_added_to_an_archive(command, codec_path, digits, tmp_path)
     command("decompress", out, tmp_path / "y.npy", "--model", codec_path)
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), digits[:40, ..., 0])
     done = command("compress", codec_path, tmp_path / "digits.npy", out, "--append", "--compare")
-    assert (done.code, "--compare must go with no --append" in done.err) == (1, True)
+    assert (done.code, "--compare must not be combined with --append" in done.err) == (1, True)
 
 
 def test_a_tiny_archive_holds_pictures_of_the_models_size(command, codec_path, pictures, tmp_path):
@@ -108,8 +108,8 @@ def test_the_report_says_what_others_take_and_when_the_model_pays(
     assert "bytes  convae, without the model" in done.out
     assert "bytes  PNG, one file an image" in done.out
     assert "bytes  xz, one stream" in done.out
-    assert "paid for from about" in done.out
-    assert "for these alone" in done.out
+    assert "The model pays for itself from about" in done.out
+    assert "for these images alone" in done.out
     noise = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
     np.save(tmp_path / "noise.npy", noise)
     done = command(

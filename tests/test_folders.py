@@ -232,14 +232,14 @@ def test_a_folder_where_nothing_can_be_read_is_refused(tmp_path):
     (tmp_path / "a.png").touch()
     (tmp_path / "b.png").touch()
     with pytest.raises(
-        DataError, match=r"At least one .* has 2 and none is\. The first, a\.png: A"
+        DataError, match=r"At least one .* none of the 2 in .* is\. The first, a\.png: A"
     ):
         read_images(tmp_path)
     folder(tmp_path, a=gray(8, 8), b=gray(8, 8))
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:45])
     with pytest.raises(
-        DataError, match=r"has 2 and none is\. The first, a\.png: A picture must be"
+        DataError, match=r"none of the 2 in .* is\. The first, a\.png: A picture must be"
     ):
         read_images(tmp_path)
 
@@ -337,7 +337,7 @@ def test_a_full_disk_and_a_bad_picture_leave_no_store(tmp_path, full_disk):
     for name in ("a.png", "c.png"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:45])
     with pytest.raises(
-        DataError, match=r"has 3 and none is\. The first, a\.png: A picture must be"
+        DataError, match=r"none of the 3 in .* is\. The first, a\.png: A picture must be"
     ):
         read_images(tmp_path, store=tmp_path / "images.npy")
     assert names_in(tmp_path) == ["a.png", "b.png", "c.png"]

@@ -123,7 +123,9 @@ def test_ctrl_c_in_mid_epoch_leaves_a_checkpoint_to_go_on_from(data, unbroken, t
     arguments = ("train", data, "--out", tmp_path, *RECIPE, "--epochs", "4")
     done = command(*arguments)
     assert done.code == 1
-    assert done.err.startswith("Error: An unfinished training is never replaced unasked; ")
+    assert done.err.startswith(
+        "Error: An unfinished training must not be replaced without --overwrite; "
+    )
     assert checkpoint.read_bytes() == before
 
     assert command(*arguments, "--resume").code == 0
@@ -234,7 +236,7 @@ def test_another_option_is_named_and_refused(command, data, unbroken, tmp_path, 
     done = command(*command_line, *arguments)
     assert (done.code, done.out) == (1, "")
     message = done.err.splitlines()[-1]
-    assert message.startswith("Error: A resumed run must be the run that was interrupted; ")
+    assert message.startswith("Error: A resumed run must match the interrupted one; ")
     assert named in message
     assert names_in(tmp_path) == names_in(unbroken)
     for name in names_in(unbroken):
@@ -249,7 +251,7 @@ def test_other_images_are_refused(command, data, unbroken, tmp_path):
     arguments = (*RECIPE, "--epochs", "4", "--resume")
     done = command("train", tmp_path / "images.npy", "--out", tmp_path / "out", *arguments)
     assert (done.code, done.out) == (1, "")
-    assert "A resumed run must be the run that was interrupted; " in done.err
+    assert "A resumed run must match the interrupted one; " in done.err
     assert "was trained on other images than those received" in done.err
     same_run(tmp_path / "out", unbroken)
 

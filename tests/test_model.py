@@ -135,7 +135,7 @@ def test_the_command_line_adds_a_job_to_a_model(command, zeros, model_path, tmp_
     for options in ((), ("--for", "codec", "--epochs", "3"), ("--for", "codec", "--resume")):
         done = command(*arguments, *options, "--overwrite")
         assert done.code == 1
-        assert "--model must go with --for, and with no option of a training; rec" in done.err
+        assert "--model must come with --for and without training options; rec" in done.err
 
 
 APPLY = """

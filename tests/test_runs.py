@@ -48,15 +48,15 @@ def test_a_new_folder_and_an_empty_one_will_do(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [(MODEL, "A trained model"), (CHECKPOINT, "An unfinished training")]
+    ("name", "found"), [(MODEL, "A finished model"), (CHECKPOINT, "An unfinished training")]
 )
 def test_what_took_hours_is_not_replaced_unasked(tmp_path, name, found):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(OutputError) as caught:
         check_folder(tmp_path, overwrite=False, resume=False)
     assert str(caught.value) == (
-        f"{found} is never replaced unasked; {tmp_path / name} exists. Choose another --out, add "
-        f"--overwrite, or go on with it: --resume."
+        f"{found} must not be replaced without --overwrite; {tmp_path / name} exists. Choose "
+        f"another --out, add --overwrite, or add --resume."
     )
     check_folder(tmp_path, overwrite=True, resume=False)
 

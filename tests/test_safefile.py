@@ -437,7 +437,9 @@ def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(ModelFileError, match=r"^'a\\x00b' cannot be used: .* must be readable"):
         read_tensors("a\0b")
     below = refusal(tmp_path / "short" / "below")
-    assert "must be readable; received 'Not a directory'. Check the path and its rights." in below
+    assert (
+        "must be readable; received 'Not a directory'. Check the path and its permissions." in below
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

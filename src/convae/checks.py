@@ -7,7 +7,7 @@ def whole_number(value: object, name: str, low: int, high: int) -> int:
     """`value` as an int from `low` to `high`.
 
     Raises:
-        ParameterError: It is none, or outside; the message calls it `name`.
+        ParameterError: It is not a whole number, or outside; the message calls it `name`.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ParameterError(
@@ -26,7 +26,7 @@ def real_number(value: object, name: str) -> float:
     """`value` as a float.
 
     Raises:
-        ParameterError: It is none; the message calls it `name`.
+        ParameterError: It is not a number; the message calls it `name`.
     """
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise ParameterError(f"{name} must be a number; received {value!r:.80}. Pass a float.")
@@ -37,7 +37,7 @@ def fraction(value: object, name: str, low: float, high: float, *, open_low: boo
     """A finite float from `low` (left out when `open_low`) up to, not including, `high`.
 
     Raises:
-        ParameterError: `value` is none, or outside; the message calls it `name`.
+        ParameterError: `value` is not a number, or outside; the message calls it `name`.
     """
     number = real_number(value, name)
     if not (low < number < high or (number == low and not open_low)):

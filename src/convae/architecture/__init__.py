@@ -2,6 +2,7 @@
 
 plan.py      every layer with its settings and the shapes of its weights, from a few numbers
 recipe.py    the options of a training, and the presets
-history.py   what each epoch came to
-network.py   what whoever applies a network knows of it
+history.py   the result of each epoch
+network.py   the protocol of a trained network
+run.py       what a training keeps, and who watches it
 """

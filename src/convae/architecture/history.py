@@ -1,4 +1,4 @@
-"""The record of an epoch, and records that come out of a file, which nobody vouches for."""
+"""The record of an epoch, and records from an untrusted file."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ from convae.errors import ParameterError
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """What one epoch came to.
+    """The result of one epoch.
 
     Args:
         epoch: Its number, from 1.

@@ -1,4 +1,4 @@
-"""What whoever applies a network knows of it; `convae.nn` implements it with Keras."""
+"""The protocol of a trained network; `convae.nn` implements it with Keras."""
 
 from typing import Protocol
 

@@ -1,7 +1,7 @@
 """The one plan of the network: every layer as data, from a few numbers.
 
-Whoever builds the layers, prints them, checks the weights of a file or computes with them in
-another way reads this plan; nobody else knows which layers there are.
+All that builds the layers, prints them, checks the weights of a file or computes with them reads
+this plan; the layers are listed nowhere else.
 """
 
 import math
@@ -13,7 +13,7 @@ from convae.checks import whole_number
 from convae.errors import ParameterError
 
 SMALLEST_SIDE = 8
-# Bounds that no small autoencoder meets: they keep a hostile file from asking for the moon.
+# Bounds that no small autoencoder meets: they keep a hostile file from claiming a huge network.
 LARGEST_SIDE = 65_536
 LARGEST_WIDTH = 65_536
 MOST_STAGES = 12
@@ -50,7 +50,7 @@ class Layer:
 
     @property
     def path(self) -> str:
-        """What the names of its weights begin with: `model/name`."""
+        """The prefix of its weights' names, `model/name`."""
         return f"{self.model}/{self.name}"
 
     @property
@@ -207,7 +207,7 @@ class Architecture:
 
     @classmethod
     def from_json(cls, document: object) -> "Architecture":
-        """The inverse of `to_json`, for a document that nobody vouches for.
+        """The inverse of `to_json`, for an untrusted document.
 
         Raises:
             ParameterError: A key is missing or unknown, or a number is outside its range.

@@ -14,7 +14,7 @@ MOST_EPOCHS = 5_000
 LOSS_NAMES = ("mse", "mae", "bce", "ssim")
 OPTIMIZER_NAMES = ("adam", "muon")
 SCHEDULE_NAMES = ("constant", "cosine", "linear")
-# Images moved so far that nothing of them is left teach nothing.
+# An image that is shifted out of view teaches nothing.
 LARGEST_TRANSLATION = SMALLEST_SIDE - 1
 
 # Where the number of epochs is left open: a network that is trained for fewer steps shows nothing
@@ -67,15 +67,15 @@ class TrainingOptions:
     Args:
         epochs: Passes over the training images, from 1 to 5,000.
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
-        batch_size: Images a step.
+        batch_size: Images per step.
         optimizer: "adam", or "muon" (orthogonalized momentum for kernels, Adam for the rest).
-        learning_rate: First step size, above 0.
+        learning_rate: Initial step size, above 0.
         learning_rate_schedule: "constant", or "cosine" or "linear" (down to 0 at the last step).
         weight_decay: Share of a weight that a step of size 1 would take away, 0 or more, below 1.
-        translation: Largest number of pixels, from 0 to 7, by which an image is moved at random,
+        translation: Largest number of pixels, from 0 to 7, by which an image is shifted at random,
             down or up and right or left, each time it is met.
         validation_split: Fraction of the images held out to validate on, 0 or more, below 1.
-        patience: Stop after so many epochs without a lower validation loss; None never stops early.
+        patience: Stop after this many epochs without a lower validation loss; None never stops.
         recompute_statistics: Recompute the statistics of batch normalization before validating and
             at the end, instead of trusting the moving averages (`convae.nn.statistics`).
         seed: Decides the first weights, the split and the order of the images.
@@ -182,7 +182,7 @@ def enough_epochs(num_images: int, batch_size: int, fewest_epochs: int) -> int:
 
     Args:
         num_images: Images to train on, 1 or more.
-        batch_size: Images a step.
+        batch_size: Images per step.
         fewest_epochs: From 1 to 5,000.
 
     Raises:

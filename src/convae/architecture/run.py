@@ -1,4 +1,4 @@
-"""How one training is conducted, whatever its recipe: what it keeps, and who watches it."""
+"""What a training keeps on the disk, and who watches it; weights do not depend on these."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class Observer(Protocol):
         """Training begins: so many epochs of so many steps."""
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        """Step `step` of epoch `epoch`, both from 1, is done; `loss` is the epoch's mean yet."""
+        """Step `step` of epoch `epoch`, both from 1, is done; `loss` is the epoch's mean so far."""
 
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is done."""
@@ -31,7 +31,7 @@ class RunOptions:
     Args:
         checkpoint_path: Where the state is kept after an epoch (but for those that follow within
             two seconds), every minute, on Ctrl-C and at the end; None keeps none.
-        resume: Go on from the file at `checkpoint_path`: the history is that of an unbroken run.
+        resume: Resume from the file at `checkpoint_path`; the history is as in an unbroken run.
         observers: They are told of each step and epoch.
     """
 

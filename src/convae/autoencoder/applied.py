@@ -94,7 +94,7 @@ class AppliedAutoencoder(ABC):
             refinement_steps: As in `transform`.
 
         Returns:
-            float32 in [0, 1], of the very shape of X.
+            float32 in [0, 1], with the shape of X.
 
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.

@@ -44,16 +44,16 @@ class ConvAutoencoder(
         epochs: Passes over the training images; None takes `fewest_epochs`, or as many more as make
             1,000 steps.
         fewest_epochs: The fewest passes where `epochs` is None.
-        batch_size: Images a step.
+        batch_size: Images per step.
         optimizer: "adam", or "muon" (orthogonalized momentum for kernels, Adam for the rest).
-        learning_rate: First step size.
+        learning_rate: Initial step size.
         learning_rate_schedule: "constant", or "cosine" or "linear" (down to 0 at the last step).
         weight_decay: Share of a weight that a step of size 1 would take away.
-        translation: Largest number of pixels by which an image is moved at random, down or up and
-            right or left, each time it is met; the edges are drawn out.
+        translation: Largest number of pixels by which an image is shifted at random, down or up and
+            right or left, each time it is met; edge pixels are repeated.
         validation_split: Fraction of the images held out to validate on. With any, the weights of
             the best epoch are kept.
-        patience: Stop after so many epochs without a lower validation loss; None never stops early.
+        patience: Stop after this many epochs without a lower validation loss; None never stops.
         recompute_statistics: Recompute the statistics of batch normalization before validating and
             at the end, instead of trusting moving averages that lag behind on few images.
         seed: Decides the first weights, the split and the order of the images: the same seed gives
@@ -78,7 +78,7 @@ class ConvAutoencoder(
         (16, 12, 10, 3)
     """
 
-    # For `set_output`, scikit-learn wraps what stands in the class itself.
+    # For `set_output`, scikit-learn wraps the methods that the class itself defines.
     transform = AppliedAutoencoder.transform
 
     def __init__(
@@ -251,7 +251,7 @@ class ConvAutoencoder(
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the one model file (docs/format), whole or not at all.
 
-        What jobs had fitted beside a network that was loaded is kept.
+        Jobs from the file that the network was loaded from are kept.
 
         Raises:
             OutputError: The file cannot be written.

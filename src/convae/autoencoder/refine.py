@@ -51,12 +51,12 @@ def refine_latents(
         missing = targets - decoded
         gram = (slopes @ slopes.transpose(0, 2, 1)).astype(np.float64)
         diagonal = np.einsum("ijj->ij", gram)  # a view, which can be written to
-        # A latent that moves no pixel would leave nothing to divide by.
+        # A latent that changes no pixel would lead to a division by zero.
         least = LEAST_SLOPE * diagonal.max(axis=1, keepdims=True) + np.finfo(np.float32).tiny
         diagonal += damping[:, None] * np.maximum(diagonal, least)
         wanted = slopes @ missing[:, :, None]
         steps = np.linalg.solve(gram, wanted.astype(np.float64))[:, :, 0]
-        # Not further than the latents are large: a slope that is rounding alone sends them far off.
+        # A step is no longer than the latents: a slope of rounding errors would send them far off.
         lengths = np.abs(steps).max(axis=1, keepdims=True)
         steps /= np.maximum(1, DIFFERENCE * lengths)
         proposed = (latents + difference * steps).astype(np.float32)

@@ -19,7 +19,7 @@ class TensorBoardLog:
     Each training adds a file to the folder, a resumed one too; TensorBoard joins them.
 
     Args:
-        folder: Where `tensorboard --logdir` shall look.
+        folder: The folder for `tensorboard --logdir`.
 
     Raises:
         MissingExtraError: tensorboardX is not installed.
@@ -76,7 +76,7 @@ class TensorBoardLog:
     def stop(self) -> None:
         """Training ends."""
         if self._writer is not None:
-            # All is flushed, but for what `epoch` has complained of.
+            # All is flushed, except what `epoch` reported as failed.
             with contextlib.suppress(OSError):
                 self._writer.close()
 

@@ -1,1 +1,1 @@
-"""The honest cheap methods that stand beside ours; none of them needs a network."""
+"""Cheap methods to compare ours with; none of them needs a network."""

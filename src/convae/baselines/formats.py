@@ -1,4 +1,4 @@
-"""What other ways of keeping the same images exactly take, so that an archive can be judged."""
+"""Sizes of the same images in other lossless formats, to compare an archive with."""
 
 import bz2
 import importlib.util
@@ -21,7 +21,7 @@ PICTURES: dict[str, dict[str, Any]] = {
 PER_IMAGE, ONE_STREAM = "one file an image", "one stream"
 # The longest side that a format can hold.
 LONGEST = {"WebP": 16_383, "AVIF": 65_536}
-# Slow ways; of a large picture they would take minutes for a few per cent.
+# Slow settings; on a large picture they would take minutes for a few per cent.
 JPEG_XL_EFFORT, AVIF_SPEED = 9, 6
 MOST_PIXELS_SLOWLY = 1 << 18
 QUICKER_JPEG_XL_EFFORT, QUICKER_AVIF_SPEED = 7, 8
@@ -142,11 +142,11 @@ def newer_files(pixels: NDArray[Any]) -> dict[str, bytes]:
 
 
 def break_even(model_bytes: int, ours: float, peer: float) -> int | None:
-    """From how many images on the model is paid for; None where it never is.
+    """The number of images from which the model pays for itself; None if it never does.
 
     Args:
         model_bytes: What is needed once.
-        ours: Bytes an image.
-        peer: Bytes an image of the peer.
+        ours: Bytes per image.
+        peer: Bytes per image of the peer.
     """
     return math.ceil(model_bytes / (peer - ours)) if peer > ours else None

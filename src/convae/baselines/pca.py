@@ -11,7 +11,7 @@ from convae.images import to_float
 from convae.images.memory import chunks
 from convae.images.selection import Images
 
-# PCA's error moves in the fourth digit beyond so many images; its time and memory do not.
+# More images change PCA's error in the fourth digit only, but cost time and memory.
 MOST_IMAGES = 10_000
 # Values in memory at a time: half a GiB as float32 to fit on, and much less to judge.
 MOST_VALUES = 2**27
@@ -22,11 +22,11 @@ def fit_components(rows: NDArray[np.float32], num_components: int, seed: int = 0
 
     Args:
         rows: float32 `(num_rows, num_features)`.
-        num_components: At most so many; there are fewer of few rows or features.
-        seed: For the method that draws at random, which many features call for.
+        num_components: At most this many; few rows or features give fewer.
+        seed: For the randomized method, which is used for many features.
     """
     with warnings.catch_warnings():
-        # Equal rows have no variance, of which PCA would take the shares; nobody asks for them.
+        # Equal rows have no variance to take shares of; the shares are not used.
         warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
         return PCA(min(num_components, *rows.shape), random_state=seed).fit(rows)
 
@@ -44,14 +44,14 @@ def component_errors(pca: PCA, rows: NDArray[np.float32]) -> NDArray[np.float64]
 
 
 def pca_mse(train: Images, test: Images, num_components: int) -> float:
-    """Mean squared error of `test` after PCA to `num_components` numbers an image and back.
+    """Mean squared error of `test` after PCA to `num_components` numbers per image and back.
 
     Args:
         train: Images to fit on, uint8 or float32 in [0, 1], `(num_images, height, width,
             channels)`; at most 10,000 of them, evenly spread, are used, and fewer of more than
             13,000 values each.
         test: Images of the same size.
-        num_components: Numbers an image; fewer where there are fewer images or pixels.
+        num_components: Numbers per image; fewer if there are fewer images or pixels.
 
     Returns:
         The error per pixel, in [0, 1].

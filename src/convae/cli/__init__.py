@@ -1,10 +1,10 @@
 """The command line: parse, call a public name, print.
 
 main.py       gathers the verbs; messages and exit codes
-options.py    what verbs share in being asked
+options.py    arguments and options that verbs share
 reading.py    images for a verb
 training.py   what `train` and `demo` share
-output.py     what verbs share in answering
+output.py     output that verbs share
 progress.py   bars
-verbs/        one module a verb
+verbs/        one module per verb
 """

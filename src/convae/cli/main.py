@@ -1,4 +1,4 @@
-"""The command line: it gathers the verbs and turns what they raise into messages and exit codes.
+"""The command line: gathers the verbs, and turns their errors into messages and exit codes.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 fine, 1 the user
 can fix it, 2 wrong usage, 130 interrupted. The verbs are in `convae.cli.verbs`; each parses, calls
@@ -26,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
     Args:
-        arguments: What follows the program's name; None takes those of the process.
+        arguments: What follows the program's name; None takes the process's own.
     """
     try:
-        # A verb returns nothing, and one that stops with an exit code is made to return that.
+        # A verb returns None; if it stops with an exit code, click returns that.
         return commands.main(arguments, prog_name="convae", standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"Error: {error}", err=True)
         return 1
     except OSError as error:
-        # Standard output above all, which click writes its help to.
+        # Mostly standard output, to which click writes its help.
         click.echo(
             f"Error: Files and standard output must be usable; the system gave '{error}'. "
             f"Make room or choose another place.",

@@ -1,4 +1,4 @@
-"""What the verbs share in being asked: their arguments and options; it has no verb."""
+"""The arguments and options that verbs share."""
 
 import functools
 from collections.abc import Callable
@@ -19,8 +19,8 @@ class Reading:
 
     Args:
         fit: How a picture of another size is fitted.
-        strict: Refuse the first picture that cannot be read.
-        store: Where the images are kept instead of in memory.
+        strict: Stop at the first picture that cannot be read.
+        store: The file that keeps the images, instead of memory.
     """
 
     fit: Literal["pad", "crop", "stretch"]
@@ -29,7 +29,7 @@ class Reading:
 
 
 def examples(*lines: str) -> str:
-    """The end of a verb's help: each line a command that works."""
+    """The end of a verb's help: commands that work, one per line."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -40,7 +40,7 @@ def json_option(verb: Verb) -> Verb:
 
 
 def image_options(verb: Verb) -> Verb:
-    """How pictures of any size and kind are brought to the model's, as one value `reading`."""
+    """The options of how images are read, as one value `reading`."""
 
     @functools.wraps(verb)
     def gathered(*args: Any, fit: Any, strict: bool, store: Path | None, **others: Any) -> None:  # noqa: ANN401 # click's
@@ -57,7 +57,7 @@ def image_options(verb: Verb) -> Verb:
         click.option(
             "--strict",
             is_flag=True,
-            help="Refuse the first picture that cannot be read; skip none.",
+            help="Stop at the first picture that cannot be read.",
         ),
         click.option(
             "--fit",
@@ -79,7 +79,7 @@ def model_and_images(verb: Verb) -> Verb:
 
 
 def out_option(default: str) -> Callable[[Verb], Verb]:
-    """Where the results go that a verb leaves each time it runs."""
+    """The option --out of a verb that replaces its earlier results."""
     return click.option(
         "--out",
         type=click.Path(path_type=Path),
@@ -90,14 +90,14 @@ def out_option(default: str) -> Callable[[Verb], Verb]:
 
 
 def refine_option(verb: Verb) -> Verb:
-    """How many steps improve the latents that the encoder gives."""
+    """The option --refine."""
     return click.option(
         "--refine",
         type=int,
         default=0,
         show_default=True,
         metavar="STEPS",
-        help="Steps that improve each image's latents; they lower its error and cost time.",
+        help="Steps that refine each image's latents; smaller error, more time.",
     )(verb)
 
 
@@ -105,7 +105,7 @@ def parse_numbers(text: str, option: str, separator: str, example: str) -> tuple
     """The whole numbers that an option lists.
 
     Raises:
-        ParameterError: One of them is no whole number.
+        ParameterError: One of them is not a whole number.
     """
     try:
         return tuple(int(part) for part in text.lower().split(separator))

@@ -1,4 +1,4 @@
-"""What the verbs share in answering: text, JSON, and what goes to standard error."""
+"""The output that verbs share: text, JSON, and what goes to standard error."""
 
 import json
 import math

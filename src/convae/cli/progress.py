@@ -1,4 +1,4 @@
-"""Tell a person how far the work is: a bar on a terminal, a line for each epoch elsewhere."""
+"""Progress: a bar on a terminal, and a line for each epoch."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def _on_terminal() -> bool:
-    # There is no sys.stderr at all where a process was started without one (2>&-).
+    # sys.stderr is None if the process was started without one (2>&-).
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _bar() -> "Progress":
-    # Here, since most commands show none and importing it takes as long as all else.
+    # Imported here: most commands show no bar, and the import takes as long as everything else.
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -31,7 +31,7 @@ def _bar() -> "Progress":
     )
 
     return Progress(
-        # A path may hold brackets, which are no markup.
+        # Brackets in a path are not markup.
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
@@ -45,7 +45,7 @@ def _bar() -> "Progress":
 class TrainingProgress:
     """An observer that shows a training on standard error.
 
-    On a terminal a bar for the epoch under way; everywhere a line for each finished epoch.
+    On a terminal, a bar for the current epoch; everywhere, a line for each finished epoch.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class TrainingProgress:
 
 @contextmanager
 def counted(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work that reports (done, all), from the first report on; on a terminal alone."""
+    """A bar for work that reports (done, all); shown from the first report, only on a terminal."""
     if not _on_terminal():
         yield lambda done, total: None  # noqa: ARG005 # nothing to show
         return
@@ -93,7 +93,7 @@ def counted(description: str) -> Iterator[Callable[[int, int], None]]:
     task = bar.add_task(description, total=None)
 
     def report(done: int, total: int) -> None:
-        # Two bars cannot be on one terminal: that of a training may have been there before.
+        # Started late: a terminal shows one bar at a time, and a training may have shown its own.
         bar.start()
         bar.update(task, completed=done, total=total)
 

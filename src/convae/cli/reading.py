@@ -1,4 +1,4 @@
-"""Reading images for a verb: a bar on a terminal, and what was read on standard error."""
+"""Read images for a verb, with a bar on a terminal and a summary on standard error."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def load(
     data: str, reading: Reading, size: int | tuple[int, ...] | None, channels: int | None
 ) -> "Dataset":
-    """A data set; what was read is told on standard error."""
+    """A data set; a summary goes to standard error."""
     from convae import load_dataset
 
     with counted(f"reading {data}") as progress:
@@ -42,7 +42,7 @@ def load(
 def load_for(
     model: "TrainedModel", data: str, reading: Reading
 ) -> "tuple[Dataset, NDArray[Any], list[str]]":
-    """A data set at a model's size, the images of its test part if it has one, their names."""
+    """A data set at a model's size; the images of its test part, if any, else all; their names."""
     height, width, channels = model.architecture.image_shape
     dataset = load(data, reading, (height, width), channels)
     return dataset, *dataset.judged()

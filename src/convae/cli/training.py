@@ -1,4 +1,4 @@
-"""Train, fit jobs and tell of it, for the verbs `demo` and `train`."""
+"""Train, fit jobs and print the results, for the verbs `demo` and `train`."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ def train_and_tell(
         jobs: Estimators of jobs.
         out: Folder for the results.
         is_trained: Whether the autoencoder stays as it is.
-        resume: Whether the training in the folder goes on.
+        resume: Whether to resume the training in the folder.
         again: What to do after an interruption, in words.
         tensorboard: Folder for a TensorBoard log.
         as_json: Print one JSON object instead of text.
@@ -74,7 +74,7 @@ def train_and_tell(
 
 @contextlib.contextmanager
 def _keeping(checkpoint: Path, resume: bool, again: str) -> Iterator[None]:
-    """Say where the training is kept, if it is, when something stops it."""
+    """If something stops the training, say where its checkpoint is, if there is one."""
     before = None if resume else _stamp(checkpoint)
     try:
         yield
@@ -88,7 +88,7 @@ def _keeping(checkpoint: Path, resume: bool, again: str) -> Iterator[None]:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Tells whether a file was written anew; None where there is none."""
+    """Changes if the file is rewritten; None if there is no file."""
     try:
         found = path.stat()
     except FileNotFoundError:

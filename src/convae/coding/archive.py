@@ -38,7 +38,7 @@ END = b"CAE\x8a"
 FORMAT_VERSION = 1
 IDENTITY_BYTES = 32
 LONGEST_MODEL_NAME = 200
-# Blocks that are decoded together take so many bytes of images at most, one block more or less.
+# Blocks decoded together hold at most this many bytes of images, give or take one block.
 GROUP_BYTES = 1 << 23
 
 _RECORD = struct.Struct("<cII")

@@ -65,7 +65,7 @@ class Kind:
         width: Columns, from 1 to 65,535.
         channels: From 1 to 4.
         step: All values are multiples of it, or the largest that there is.
-        num_lanes: As of `convae.coding.rans.encode`.
+        num_lanes: As in `convae.coding.rans.encode`.
     """
 
     method: Method
@@ -157,8 +157,8 @@ class Block:
 def block_size(num_images: int, most: int) -> int:
     """How many images to put in a block, at most so many.
 
-    Blocks of another size cannot be decoded beside them, so few images shall be left over: none
-    where up to a quarter more blocks than are needed share them out evenly.
+    Blocks of another size cannot be decoded beside them, so few images should be left over: none
+    if up to a quarter more blocks than needed divide them evenly.
     """
     fewest = -(-num_images // most)
     counts = range(fewest, fewest + fewest // 4 + 1)
@@ -180,9 +180,9 @@ def encode_blocks(
             that the step allows.
         names: One for each image, or none.
         model: What codes them, if it can.
-        step: As of `Kind`.
+        step: As in `Kind`.
         num_blocks: Over how many blocks, of as many images each, they are shared out.
-        run: As of `encode_planes`.
+        run: As in `encode_planes`.
     """
     _, height, width, channels = images.shape
     bits = 8 * images.dtype.itemsize
@@ -214,7 +214,7 @@ def decode_blocks(blocks: Sequence[Block], model: Model, run: Run = map) -> NDAr
     Args:
         blocks: One at least; all of one `Kind`.
         model: What coded them.
-        run: As of `encode_planes`.
+        run: As in `encode_planes`.
 
     Returns:
         uint8 or uint16 `(num_blocks * num_images, height, width, channels)`.
@@ -248,7 +248,7 @@ def encode_latents(
         codes: As `LatentModel.codes` gives them, of 1 to 4,096 images.
         names: One for each image, or none.
         model: What codes them.
-        run: As of `encode_planes`.
+        run: As in `encode_planes`.
 
     Returns:
         The block, and the images that it decodes to.

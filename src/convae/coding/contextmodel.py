@@ -1,6 +1,6 @@
 """All that decoding needs of a fitted codec: context networks, kept in a model file or an archive.
 
-It knows neither Keras nor the autoencoder: whoever only decodes needs NumPy alone.
+It knows neither Keras nor the autoencoder: decoding needs only NumPy.
 """
 
 from collections.abc import Collection
@@ -32,7 +32,7 @@ class ContextModel:
     """The context networks of images of one kind.
 
     Args:
-        networks: One for each plane, all with as many hidden units.
+        networks: One for each plane, all with the same number of hidden units.
         bits: Of a value: 8, or 16, whose high byte is one plane and its low byte the next.
     """
 
@@ -89,7 +89,9 @@ class ContextModel:
             for plane, found in enumerate(tables)
         )
         if len({network.tables["hidden"].shape for network in networks}) > 1:
-            raise ParameterError("The networks of a codec must have as many hidden units each.")
+            raise ParameterError(
+                "All networks of a codec must have the same number of hidden units."
+            )
         return cls(networks, bits)
 
     def to_job(self) -> FittedJob:
@@ -103,7 +105,7 @@ class ContextModel:
 
     @classmethod
     def from_job(cls, job: FittedJob, origin: str) -> Self:
-        """The inverse of `to_job`, for a file that nobody vouches for.
+        """The inverse of `to_job`, for an untrusted file.
 
         Args:
             job: What `convae.storage.modelfile.read_model` returned.
@@ -132,7 +134,7 @@ class ContextModel:
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """The inverse of `pack`, for bytes that nobody vouches for.
+        """The inverse of `pack`, for untrusted bytes.
 
         Raises:
             ParameterError: They are damaged or hostile.
@@ -140,7 +142,9 @@ class ContextModel:
         tables = unpack(data, _packed_kinds)
         bits, planes, _, flags = (int(number) for number in tables.pop("head"))
         if flags >> planes:
-            raise ParameterError(f"A codec of {planes} planes has none of {flags:#x}.")
+            raise ParameterError(
+                f"by_distance must name planes below {planes}; received flags {flags:#x}."
+            )
         by_distance = [plane for plane in range(planes) if flags >> plane & 1]
         return cls._from_tables(tables, bits, planes, by_distance)
 

@@ -170,7 +170,7 @@ class ContextNetwork:
         """What is taken from a byte, modulo 256, before it is coded.
 
         Args:
-            inputs: As of `hidden`.
+            inputs: As in `hidden`.
 
         Returns:
             int64 `(num_bytes,)`.

@@ -1,6 +1,6 @@
 """Images as a few integers each: latents, rounded, and the decoder that makes pixels of them.
 
-It knows neither Keras nor the autoencoder: whoever only decodes needs NumPy alone.
+It knows neither Keras nor the autoencoder: decoding needs only NumPy.
 """
 
 from collections.abc import Sequence
@@ -105,7 +105,7 @@ class LatentModel:
             streams: What `encode` returned.
             num_images: Of each stream.
             num_lanes: As given to it.
-            run: As of `IntegerDecoder.decode`.
+            run: As in `IntegerDecoder.decode`.
 
         Returns:
             uint8 `(num_streams * num_images, height, width, channels)`.
@@ -125,7 +125,7 @@ class LatentModel:
 
     @classmethod
     def from_job(cls, job: FittedJob, origin: str) -> Self:
-        """The inverse of `to_job`, for a file that nobody vouches for.
+        """The inverse of `to_job`, for an untrusted file.
 
         Args:
             job: What `convae.storage.modelfile.read_model` returned; every number is finite.
@@ -157,7 +157,7 @@ class LatentModel:
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """The inverse of `pack`, for bytes that nobody vouches for; it cannot encode.
+        """The inverse of `pack`, for untrusted bytes; it cannot encode.
 
         Raises:
             ParameterError: They are damaged or hostile.

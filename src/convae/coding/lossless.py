@@ -55,7 +55,7 @@ def encode_planes(
     Args:
         planes: uint8 `(num_streams * num_images, height, width, num_planes)`, stream by stream.
         coding: How; with values that its step allows.
-        num_lanes: As of `convae.coding.rans.encode`.
+        num_lanes: As in `convae.coding.rans.encode`.
         num_streams: Over how many streams the images are shared out.
         run: `map`, or that of threads that share the work.
 

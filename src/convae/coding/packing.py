@@ -39,7 +39,7 @@ def pack(numbers: Sequence[int], tables: Tables) -> bytes:
 
 
 def unpack(data: bytes, kinds_of: Callable[[list[int]], Kinds]) -> dict[str, NDArray[Any]]:
-    """The inverse of `pack`, for bytes that nobody vouches for.
+    """The inverse of `pack`, for untrusted bytes.
 
     Args:
         data: The bytes.

@@ -60,9 +60,9 @@ def relative(inputs: Bytes, plane: int, bits: int) -> Bytes:
     values. Distances are cut to a byte.
 
     Args:
-        inputs: As of `predict`.
+        inputs: As in `predict`.
         plane: Which plane is to be coded.
-        bits: As of `predict`.
+        bits: As in `predict`.
 
     Returns:
         uint8, of the same shape.

@@ -91,7 +91,7 @@ class Decoder:
 
     Args:
         streams: The bytes of each stream, one at least. Their groups are of the same sizes.
-        num_lanes: As of `encode`, the same for all streams.
+        num_lanes: As in `encode`, the same for all streams.
 
     Raises:
         ParameterError: The number of lanes is outside its range, or the bytes of a stream are too
@@ -163,7 +163,7 @@ class Decoder:
             As `decode`.
 
         Raises:
-            ParameterError: As of `decode`.
+            ParameterError: As in `decode`.
         """
         num_streams, num_lanes = self._states.shape
         symbols = np.empty((num_streams, num_symbols), np.int64)

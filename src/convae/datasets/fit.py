@@ -38,7 +38,7 @@ def check_images(array: NDArray[Any], source: str, settings: PictureSettings) ->
 
 
 def wanted_shape(images: NDArray[Any], settings: PictureSettings) -> tuple[int, int, int]:
-    """Height, width and channels that images shall have."""
+    """Height, width and channels that images must have."""
     _, height, width, channels = images.shape
     if settings.size is not None:
         height, width = check_size(settings.size)
@@ -46,7 +46,7 @@ def wanted_shape(images: NDArray[Any], settings: PictureSettings) -> tuple[int, 
 
 
 def count_resized(images: NDArray[Any], settings: PictureSettings) -> int:
-    """How many images have another size than they shall have: all or none."""
+    """How many images must change their size: all or none."""
     return 0 if wanted_shape(images, settings)[:2] == images.shape[1:3] else len(images)
 
 
@@ -64,7 +64,7 @@ def fit_images(images: NDArray[Any], source: str, settings: PictureSettings) -> 
     Raises:
         DataError: They need too much memory.
         ImageError: A value is none of the contract.
-        OutputError: The store cannot be written, for want of room for one.
+        OutputError: The store cannot be written, for example for lack of room.
     """
     height, width, channels = wanted_shape(images, settings)
     kept = (height, width, channels) == images.shape[1:]

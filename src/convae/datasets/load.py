@@ -1,4 +1,4 @@
-"""Load a data set by its name or its path; what it holds is checked, never changed unasked."""
+"""Load a data set by its name or its path. Images are checked, and changed only on request."""
 
 import dataclasses
 import difflib
@@ -128,14 +128,14 @@ def load_dataset(
         progress: Called with the steps done and all steps while pictures are read; a picture
             takes two steps.
         store: The .npy file to keep the training images in, instead of memory. It appears when
-            complete; a file of images that is there is replaced, anything else is refused.
+            complete; an existing file of images is replaced, anything else is refused.
 
     Raises:
         DataError: There is no such name or path, it cannot be read, or needs too much memory.
         ImageError: What was read breaks the image contract.
         MissingExtraError: A Parquet file, and pyarrow is not installed.
         ParameterError: A setting is outside its range.
-        OutputError: The store cannot be written, for want of room for one.
+        OutputError: The store cannot be written, for example for lack of room.
     """
     settings = PictureSettings(size, channels, fit, strict, progress, store)
     name = os.fspath(name_or_path)

@@ -46,10 +46,10 @@ def load_mnist() -> tuple[Arrays, str]:
 
 
 def read_folder(folder: Path) -> Arrays | None:
-    """MNIST from mnist.npz or the four IDX files of a folder, or None when neither is there.
+    """MNIST from mnist.npz or the four IDX files of a folder, or None if it has neither.
 
     Raises:
-        DataError: A file is there and is damaged.
+        DataError: A file is damaged.
     """
     path = folder / FILE_NAME
     if path.is_file():

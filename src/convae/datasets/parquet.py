@@ -142,7 +142,7 @@ def read_parquet(
         DataError: One is no Parquet file, has no image column or other columns than the first, or
             no picture can be used.
         ImageError: The settings are strict, and a picture cannot be used.
-        OutputError: The store cannot be written, for want of room for one.
+        OutputError: The store cannot be written, for example for lack of room.
     """
     columns, num_rows = _survey([path for _, path in shards])
 

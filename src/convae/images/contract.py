@@ -1,4 +1,4 @@
-"""The image contract: what an array of images must be; reading files is its neighbors' work.
+"""The image contract: what an array of images must be. It reads no files.
 
 Images are uint8, or float32 in [0, 1], of shape (num_images, height, width, channels) with
 height and width from 8 up and 1 (gray), 3 (RGB) or 4 (RGBA) channels.

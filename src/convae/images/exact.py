@@ -1,4 +1,4 @@
-"""The pictures of a folder with the very integers they hold, each at its own size."""
+"""The pictures of a folder with exactly the integers they hold, each at its own size."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from convae.images.gather import Progress
 from convae.images.pictures import PICTURE_EXTENSIONS, read_exact
 from convae.storage.files import printable
 
-# Pictures are collected until they take so much memory, so that those of one size come together.
+# Pictures are collected up to this much memory, so that those of one size come together.
 BATCH_BYTES = 1 << 26
 
 Kind = tuple[tuple[int, ...], np.dtype[Any]]
@@ -75,8 +75,8 @@ def exact_batches(
     yield from _batches(waiting)
     if not num_read:
         raise DataError(
-            f"One picture at least must be usable; of {len(found):,} in {printable(path)} none is. "
-            f"The first: {skipped[0][1]}"
+            f"At least one picture must be usable; none of the {len(found):,} in {printable(path)} "
+            f"is. The first: {skipped[0][1]}"
         )
 
 

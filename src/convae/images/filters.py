@@ -23,10 +23,10 @@ def blur(planes: NDArray[Any], sigma: float, step: int = 1) -> NDArray[Any]:
     Returns:
         The same type, `(..., ceil(height / step), ceil(width / step))`.
     """
-    rows, columns = (
-        _gaussian(length, sigma, step).astype(planes.dtype) for length in planes.shape[-2:]
-    )
-    blurred: NDArray[Any] = rows @ planes @ columns.T
+    rows, columns = (_gaussian(length, sigma, step) for length in planes.shape[-2:])
+    # Summed in float64 along each axis, and then rounded to the type of the planes.
+    found = (rows @ planes).astype(planes.dtype)
+    blurred: NDArray[Any] = (found @ columns.T).astype(planes.dtype)
     return blurred
 
 

@@ -38,19 +38,19 @@ def read_images(
             size that all pictures share, when no side passes 128; otherwise the median aspect
             ratio with the longer side at most 64, in multiples of 4.
         channels: 1, 3 or 4. By default 1 when every picture is gray, 4 when any has alpha,
-            otherwise 3. Alpha that goes is composited on white.
+            otherwise 3. Dropped alpha is composited on white.
         fit: How a picture of another size is brought to `size`: `pad`, `crop` or `stretch`.
         strict: Refuse the first picture that cannot be used, instead of skipping it.
         progress: Called with the steps done and all steps; a picture takes two steps.
         store: A .npy file to decode into, once, instead of into memory; what the images take is
             then disk space. It appears when complete, and `convae.load_dataset` reads it again.
-            A file of images that is there is replaced; it may lie inside the folder.
+            An existing file of images is replaced; it may lie inside the folder.
 
     Raises:
         DataError: There is no picture, none can be used, or they need too much memory.
         ImageError: `strict`, and a picture cannot be used.
         ParameterError: A setting is outside its range.
-        OutputError: The store cannot be written, for want of room for one.
+        OutputError: The store cannot be written, for example for lack of room.
     """
     return read_paths(paths, PictureSettings(size, channels, fit, strict, progress, store))
 

@@ -1,4 +1,4 @@
-"""Decode many pictures into one array, whatever they come from; finding them is others' work.
+"""Decode many pictures, from any source, into one array. It does not find the pictures.
 
 The array is in memory, or a file that `convae.images.store` writes and maps.
 """
@@ -169,8 +169,8 @@ class _Passes:
             )
         name, reason = self.skipped[min(self.skipped)]
         return DataError(
-            f"At least one picture must be usable; {where} has {len(self.skipped)} and none is. "
-            f"The first, {printable(name)}: {reason}"
+            f"At least one picture must be usable; none of the {len(self.skipped):,} in {where} "
+            f"is. The first, {printable(name)}: {reason}"
         )
 
 
@@ -193,7 +193,7 @@ def gather(
     Raises:
         DataError: No picture can be used, or the images need too much memory.
         ImageError: The settings are strict, and a picture cannot be used.
-        OutputError: The store cannot be written, for want of room for one.
+        OutputError: The store cannot be written, for example for lack of room.
     """
     passes = _Passes(sources, num_sources, settings)
     survey = _Survey()

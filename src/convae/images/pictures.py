@@ -296,7 +296,7 @@ def _check_header(image: ImageFile.ImageFile, name: str) -> None:
     bits = tags.get(_BITS_PER_SAMPLE, (8,))
     deep_tiff = len(bits) > 1 and max(bits) > 8
     deep_png = image.format == "PNG" and image.mode[0] != "I" and "16" in str(image.tile[0][3])
-    # Pillow would keep the upper 8 bits alone, or lose the alpha, without a word.
+    # Pillow would silently keep only the upper 8 bits, or lose the alpha.
     if deep_tiff or deep_png or (image.mode[0] == "I" and "transparency" in image.info):
         raise ImageError(
             f"A color picture, or one with alpha, must have 8 bits for each channel; {name} has "

@@ -134,8 +134,8 @@ def _resample(
 def fit_channels(image: NDArray[Any], channels: int) -> NDArray[Any]:
     """Convert between gray, RGB and RGBA.
 
-    Alpha is composited on white when it goes, and is opaque when it comes; gray is the luma of
-    ITU-R BT.601.
+    Dropped alpha is composited on white, and added alpha is opaque; gray is the luma of ITU-R
+    BT.601.
 
     Args:
         image: uint8, or float32 in [0, 1]; shape (..., height, width, 1, 3 or 4).

@@ -27,15 +27,15 @@ MemoryMap: TypeAlias = np.memmap[Any, np.dtype[Any]]
 def store_images(parts: Iterable[ArrayLike], path: StorePath) -> MemoryMap:
     """Write a stream of images to one .npy file, in bounded memory, and map the file.
 
-    The file appears whole or not at all, and `numpy.load` and `convae.load_dataset` read it. What
-    it holds beside the images is nothing: labels and names are the caller's to keep.
+    The file appears whole or not at all, and `numpy.load` and `convae.load_dataset` read it. It
+    holds only the images: the caller keeps labels and names.
 
     Args:
         parts: Arrays of images, any number of them, each as the contract of `convae.images` has
             it and of one image or more; all of the same height, width, channels and dtype. One
             array stands for itself.
-        path: Where the file shall be; it ends in .npy, and its folder is made when missing. A file
-            that is there is replaced when it is empty or holds images, and refused otherwise.
+        path: Output path; it ends in .npy, and its folder is made when missing. An existing file
+            is replaced if it is empty or holds images, and refused otherwise.
 
     Returns:
         The images, uint8 or float32 of shape (num_images, height, width, channels), as a memory
@@ -57,7 +57,7 @@ def store_images(parts: Iterable[ArrayLike], path: StorePath) -> MemoryMap:
 
 
 class _SourceFailedError(Exception):
-    """Carries an OSError of those who make the parts past `open_whole`: it is none of writing."""
+    """Carries an OSError of the source of the parts past `open_whole`, which reports writing."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
@@ -170,14 +170,14 @@ def keep_images(
         dtype: Of the images.
         store: The .npy file to keep them in; None keeps them in memory.
         what: Who asks, as the subject of a message.
-        remedy: What else can be done for want of memory, without a full stop.
+        remedy: What else can be done for lack of memory, without a full stop.
 
     Returns:
         An array, or with a store a memory map that cannot be written to.
 
     Raises:
         DataError: They need too much memory.
-        OutputError: The store cannot be written, for want of room for one.
+        OutputError: The store cannot be written, for example for lack of room.
     """
     if store is not None:
         check_room(shape, dtype, store, what)
@@ -197,7 +197,7 @@ def check_room(shape: Sequence[int], dtype: DTypeLike, path: StorePath, what: st
     Args:
         shape: Of the images.
         dtype: Of the images.
-        path: Where they shall be stored.
+        path: Where they will be stored.
         what: Who asks, as the subject of the message.
 
     Raises:

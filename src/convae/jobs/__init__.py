@@ -3,7 +3,8 @@
 kind.py       which jobs there are
 job.py        what each of them has
 training.py   train an autoencoder and fit jobs beside it
+run.py        the files of a training, and its error
 model.py      a model with its jobs, as one file keeps it
 
-In the folder of a job, `fitted.py` applies what was learned and needs NumPy alone.
+In the folder of a job, `fitted.py` applies what was learned and needs only NumPy.
 """

@@ -1,4 +1,4 @@
-"""What each job has, so that a model is trained, described and stored without knowing which."""
+"""What every job offers, so that training, describing and storing need not know which it is."""
 
 import os
 from abc import ABC, abstractmethod
@@ -27,11 +27,11 @@ class Material:
     """What a job is fitted on.
 
     Args:
-        images: All images, those that the job reserved too.
+        images: All images, including those that the job reserved.
         network_saw_all: Whether the network was trained on the reserved images as well, as when a
-            job is added to a model that is there.
-        pictures: The same images as they were before they were brought to one size, as
-            `convae.images.exact_batches` gives them; None where there are no such.
+            job is added to an existing model.
+        pictures: The same images before they were brought to one size, as
+            `convae.images.exact_batches` gives them; None if there are none.
         progress: Called with the steps done and all steps.
     """
 
@@ -88,7 +88,7 @@ class Job(ABC):
     @classmethod
     @abstractmethod
     def from_job(cls, job: FittedJob, autoencoder: ConvAutoencoder, origin: str) -> Self:
-        """A fitted estimator from what `to_job` gave, for a file that nobody vouches for.
+        """A fitted estimator from what `to_job` gave, for an untrusted file.
 
         Raises:
             ModelFileError: Something is missing, unknown or of the wrong kind.

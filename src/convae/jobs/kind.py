@@ -1,4 +1,4 @@
-"""Which jobs there are: each folder of `convae.jobs` says in its `JOB` what it is; all is light."""
+"""Which jobs there are: each folder of `convae.jobs` describes its job in `JOB`."""
 
 import importlib
 import pkgutil

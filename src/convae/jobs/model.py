@@ -1,4 +1,4 @@
-"""A model and its jobs: all that one file keeps, to be used without what trained it."""
+"""A model and its jobs, as one file keeps them; using them needs no estimator."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -80,7 +80,7 @@ class TrainedModel:
         return self._fitted[name]
 
     def with_jobs(self, jobs: Mapping[str, FittedJob]) -> "TrainedModel":
-        """The same model with what more jobs fitted, in place of what they had fitted before."""
+        """The same model with these jobs added; they replace earlier ones of the same name."""
         return TrainedModel(self.contents.with_jobs(jobs), self._origin, self._make_network)
 
     def save(self, path: str | os.PathLike[str]) -> None:

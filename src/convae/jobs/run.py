@@ -26,7 +26,7 @@ def write_training(
     model: TrainedModel,
     jobs: Sequence[Job],
 ) -> dict[str, str]:
-    """Write the model file, what pictures it, and what each job leaves beside it.
+    """Write the model file, its pictures, and the files of each job.
 
     Args:
         folder: Where to.
@@ -52,8 +52,8 @@ def write_training(
 def judge_training(dataset: Dataset, autoencoder: ConvAutoencoder, jobs: Sequence[Job]) -> Result:
     """The error of a model beside that of PCA with as many numbers, and what each job says.
 
-    It is judged on test images where there are any, else on images that it was not trained on,
-    else on those that it was.
+    It is judged on the test images if there are any, else on images that it was not trained on,
+    else on the training images.
 
     Args:
         dataset: What it was trained on.
@@ -76,7 +76,7 @@ def judge_training(dataset: Dataset, autoencoder: ConvAutoencoder, jobs: Sequenc
     }
     lines = [
         f"{split} MSE {mse:.5f} (PSNR {psnr_db(mse):.1f} dB) with {architecture.latent_dim} "
-        f"numbers an image; PCA with as many gives {cheap:.5f}"
+        f"numbers per image; PCA with as many gives {cheap:.5f}"
     ]
     for job in jobs:
         described = job.describe()

@@ -27,7 +27,7 @@ def train_model(
         autoencoder: The estimator to fit; None takes `ConvAutoencoder()`.
         jobs: Estimators of jobs, such as `AnomalyDetector()` and `ImageCodec()`; they are fitted.
         run: What the training keeps on the disk, and who watches it.
-        pictures: The same images as they were before they were brought to one size.
+        pictures: The same images before they were brought to one size.
         progress: Called with the steps done and all steps of fitting a job.
 
     Raises:
@@ -54,18 +54,18 @@ def add_jobs(
 ) -> TrainedModel:
     """Fit jobs beside an autoencoder that is trained, which stays as it is.
 
-    It may have been trained on these very images. So an `AnomalyDetector` chooses among the scores
-    that do not need the network: for these its rate of false alarms holds.
+    It may have been trained on the same images. So an `AnomalyDetector` chooses only among scores
+    that do not need the network: for these, its rate of false alarms holds.
 
     Args:
         images: Images of the autoencoder's size.
         autoencoder: The fitted estimator, such as `ConvAutoencoder.load` gives.
         jobs: Estimators of jobs; they are fitted.
-        pictures: As of `train_model`.
-        progress: As of `train_model`.
+        pictures: As in `train_model`.
+        progress: As in `train_model`.
 
     Returns:
-        The model with these jobs and those that it had.
+        The model with these jobs, and those that the autoencoder's file had.
 
     Raises:
         ParameterError: A parameter is outside its range, or there are too few images.

@@ -1,1 +1,1 @@
-"""The network: its shape, its layers, its training. The only place that imports Keras."""
+"""The network in Keras: its layers and its training. The only place that imports a backend."""

@@ -147,8 +147,8 @@ def _check_same_run(
             if key == "fingerprint":
                 difference = "was trained on other images than those received"
             raise ModelFileError(
-                f"A resumed run must be the run that was interrupted; {path} {difference}. Repeat "
-                f"the first command's options and data, or start anew without resuming."
+                f"A resumed run must match the interrupted one; {path} {difference}. Repeat the "
+                f"first command's options and data, or start anew without resuming."
             )
 
 

@@ -11,7 +11,7 @@ from convae.nn.backend import keras
 
 
 def products_are_faster() -> bool:
-    """Whether convolutions shall be written as matrix products: on JAX, when it runs on a CPU."""
+    """Whether convolutions are computed as matrix products: on JAX, when it runs on a CPU."""
     if keras.backend.backend() != "jax":
         return False
     import jax

@@ -25,7 +25,7 @@ def make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizers
 
     Args:
         options: The recipe.
-        num_steps: Steps an epoch.
+        num_steps: Steps per epoch.
     """
     rate: float | keras.optimizers.schedules.LearningRateSchedule = options.learning_rate
     schedules = keras.optimizers.schedules

@@ -76,7 +76,7 @@ def make_steps(
         loss: What is minimized.
         images: All images, uint8 or float32 in [0, 1], `(num_images, height, width, channels)`; in
             memory or mapped from a file.
-        batch_size: Images a step, at most.
+        batch_size: Images per step, at most.
     """
     if keras.backend.backend() == "jax":
         return _CompiledSteps(model, optimizer, loss, images, batch_size)

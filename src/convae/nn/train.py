@@ -167,7 +167,7 @@ class _Run:
         self._steps.store()
 
     def _batches(self) -> Iterator[Batches]:
-        """What is left of the epoch under way, in parts of as many steps as a call shall take."""
+        """What is left of the epoch under way, in parts of as many steps as a call takes."""
         epoch, batch_size = len(self.records) + 1, self._options.batch_size
         order = np.random.default_rng([self._options.seed, epoch]).permutation(self._chosen)
         offsets = None
@@ -187,7 +187,7 @@ class _Run:
             )
 
     def _adapt(self, num_steps: int, elapsed_s: float) -> None:
-        """Take so many steps a call that a call is neither long nor, next to its cost, short."""
+        """Choose the steps per call: few, to stop soon on Ctrl-C, yet enough to be worth a call."""
         affordable = int(num_steps * LONGEST_CALL_S / max(elapsed_s, 1e-9))
         most = min(2 * self._steps_a_call, self._steps.most_steps)
         self._steps_a_call = max(1, min(affordable, most))
@@ -247,8 +247,8 @@ class _Run:
     def resume(self) -> None:
         if self._path is None:
             raise ParameterError(
-                "Resuming needs a checkpoint; received resume=True without checkpoint_path. "
-                "Pass the path that the interrupted run was given."
+                "Resuming needs a checkpoint; received RunOptions(resume=True) without "
+                "checkpoint_path. Pass the path of the interrupted run."
             )
         checkpoint = read_checkpoint(self._path, self._architecture, self._options, self._identity)
         shapes = [tuple(variable.shape) for variable in self._optimizer.variables]

@@ -1,4 +1,4 @@
-"""Move the images of a batch by whole pixels, each by its own; the edges are drawn out."""
+"""Shift each image of a batch by its own number of whole pixels, repeating edge pixels."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from convae.nn.backend import keras
 
 
 def translate(images: keras.KerasTensor, offsets: Any) -> keras.KerasTensor:  # noqa: ANN401
-    """Images moved down and to the right; what comes in from outside repeats the edge.
+    """Images shifted down and to the right; edge pixels fill the gap.
 
     Args:
         images: float32 `(batch, height, width, channels)`.

@@ -25,12 +25,12 @@ _CAPTION = 14
 _NARROWEST_CELL = 76  # holds "MSE 0.12345"
 _PAPER, _INK = 255, 40
 _RED = (230, 0, 30)
-# Of red over a picture, where the heat is 1, and at most; what is marked must be seen all the same.
+# Opacity of red over a picture where the heat is 1, and the largest: the picture must stay visible.
 _FAINTEST, _STRONGEST, _BY_DOUBLING = 0.3, 0.7, 0.2
 
 
 def comparison(originals: Uint8, reconstructions: Uint8) -> Uint8:
-    """Originals in the left column, reconstructions in the right, one row an image.
+    """Originals in the left column, reconstructions in the right, one row per image.
 
     Args:
         originals: uint8 `(num_images, height, width, channels)`; the first ten are shown.
@@ -92,7 +92,7 @@ def overlay(original: Uint8, heat: NDArray[np.float32], restored: Uint8) -> Uint
 
     Args:
         original: uint8 `(height, width, channels)`.
-        heat: float32 `(height, width)`, as of `AnomalyDetector.heat_maps`: 0, or above 1.
+        heat: float32 `(height, width)`, as in `AnomalyDetector.heat_maps`: 0, or above 1.
         restored: uint8, as `original`.
 
     Returns:

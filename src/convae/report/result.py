@@ -1,4 +1,4 @@
-"""What a run came to, for a program and for a person."""
+"""The result of a run, for a program and for a person."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to.
+    """The result of a run.
 
     Args:
         figures: JSON values.

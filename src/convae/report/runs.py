@@ -34,9 +34,9 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, resume: boo
     """Refuse, before anything is read or written, what a training must not replace or lacks.
 
     Args:
-        folder: Where the results shall be.
+        folder: Folder for the results.
         overwrite: Whether a model or an unfinished training there may be replaced.
-        resume: Whether the unfinished training there goes on.
+        resume: Whether to resume the unfinished training there.
 
     Raises:
         OutputError: The folder cannot be looked at, or holds what must stay.
@@ -57,11 +57,11 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, resume: boo
         )
     if (model or checkpoint) and not (overwrite or resume):
         found, name = (
-            ("A trained model", MODEL) if model else ("An unfinished training", CHECKPOINT)
+            ("A finished model", MODEL) if model else ("An unfinished training", CHECKPOINT)
         )
         raise OutputError(
-            f"{found} is never replaced unasked; {path / name} exists. Choose another --out, add "
-            f"--overwrite, or go on with it: --resume."
+            f"{found} must not be replaced without --overwrite; {path / name} exists. Choose "
+            f"another --out, add --overwrite, or add --resume."
         )
 
 
@@ -216,12 +216,12 @@ def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]
 
 
 def history_csv(history: Sequence[Mapping[str, object]]) -> bytes:
-    """The records of `ConvAutoencoder.history_` as CSV: one row an epoch."""
+    """The records of `ConvAutoencoder.history_` as CSV: one row per epoch."""
     return csv_table(tuple(history[0]), [tuple(record.values()) for record in history])
 
 
 def write_comparison(
     path: Path, originals: NDArray[Any], reconstructions: NDArray[np.float32]
 ) -> None:
-    """Write the picture of originals (left) and reconstructions (right), one row an image."""
+    """Write the picture of originals (left) and reconstructions (right), one row per image."""
     write_image(path, comparison(to_uint8(originals), to_uint8(reconstructions)))

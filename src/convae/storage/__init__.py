@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, read as if a stranger had sent them; and the model file."""
+"""Files: written whole or not at all, and read as untrusted; and the model file."""

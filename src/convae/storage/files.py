@@ -1,4 +1,4 @@
-"""Write a file whole or not at all, and name it in a message; reading is others' business."""
+"""Write a file whole or not at all, and name it in a message. It reads no files."""
 
 import contextlib
 import errno
@@ -18,18 +18,18 @@ def open_whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     The bytes go to a hidden file in the same folder, which is flushed to the disk and renamed
     over `path` when the block ends well: a reader sees the old file or the new one. When the
     block raises, the hidden file is removed and whatever stood at `path` stays. The new file has
-    the rights that the process gives to any new file. A symbolic link stays, and the file that it
-    points to is the one written.
+    the permissions that the process gives to any new file. A symbolic link stays; the file that
+    it points to is written.
 
     Args:
-        path: Where the file shall be; its folder is made when missing.
+        path: Output path; its folder is made when missing.
 
     Yields:
         A binary file object to write to.
 
     Raises:
-        OutputError: The file cannot be written (no right, no space, a folder or a device in the
-            way, a name that no file can have).
+        OutputError: The file cannot be written (no permission, no space, a folder or a device in
+            the way, a name that no file can have).
     """
     temporary: Path | None = None
     try:
@@ -81,6 +81,6 @@ def _reason(error: OSError) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """A path or a line as it can be shown: what is no text or would move the cursor becomes `?`."""
+    """A path or a line for a terminal: invalid text and control characters become `?`."""
     text = os.fspath(path)
     return "".join(character if character.isprintable() else "?" for character in text)

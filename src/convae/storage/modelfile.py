@@ -27,7 +27,7 @@ _NETWORKS = ("encoder", "decoder")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FittedJob:
-    """What one job, such as finding anomalies, fitted beside the network; its module knows more.
+    """What one job, such as finding anomalies, fitted beside the network.
 
     Args:
         settings: JSON values under `str` keys.
@@ -71,7 +71,7 @@ class ModelContents:
         _check_jobs({name: job.settings for name, job in self.jobs.items()})
 
     def with_jobs(self, jobs: Mapping[str, FittedJob]) -> Self:
-        """The same with what more jobs fitted, in place of what they had fitted before."""
+        """The same with these jobs added; they replace earlier ones of the same name."""
         return replace(self, jobs={**self.jobs, **jobs})
 
 
@@ -97,7 +97,7 @@ def write_model(path: str | os.PathLike[str], contents: ModelContents) -> None:
     """Write a model file; the same contents give the same bytes.
 
     Args:
-        path: Where the file shall be; it appears only when complete.
+        path: Output path; the file appears only when complete.
         contents: The model; it is checked once more, since arrays and dicts can change.
 
     Raises:
@@ -116,7 +116,7 @@ def write_model(path: str | os.PathLike[str], contents: ModelContents) -> None:
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelContents:
-    """Read a model file that nobody vouches for.
+    """Read an untrusted model file.
 
     Args:
         path: A file that `write_model` wrote.

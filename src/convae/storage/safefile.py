@@ -67,7 +67,7 @@ def write_tensors(
     """Write tensors and a document so that the same input gives the same bytes.
 
     Args:
-        path: Where the file shall be; it appears only when complete.
+        path: Output path; the file appears only when complete.
         tensors: Arrays by name: float32, float64, int32, int64, uint8, uint32 or uint64, of at
             most 8 axes, every float finite.
         document: JSON values under `str` keys, at most 32 levels deep; lists, not tuples. The
@@ -180,7 +180,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, object], str
     except (OSError, ValueError) as error:  # ValueError: a path that holds a null character
         raise ModelFileError(
             f"{os.fspath(path)!r} cannot be used: a model or checkpoint must be readable; received "
-            f"'{getattr(error, 'strerror', None) or error}'. Check the path and its rights."
+            f"'{getattr(error, 'strerror', None) or error}'. Check the path and its "
+            f"permissions."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Read one JSON object that nobody vouches for; what its keys mean is the caller's business."""
+"""Read one untrusted JSON object. It does not know what the keys mean."""
 
 import json
 import math

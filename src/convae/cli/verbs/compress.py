@@ -25,7 +25,9 @@ from convae.storage.files import printable
 @model_and_images
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option(
-    "--lossless", is_flag=True, help="Every pixel as it is, which is the default: --max-error 0."
+    "--lossless",
+    is_flag=True,
+    help="Keep every pixel exactly (default; same as --max-error 0).",
 )
 @click.option(
     "--max-error",
@@ -38,27 +40,27 @@ from convae.storage.files import printable
 @click.option(
     "--tiny",
     is_flag=True,
-    help="A few bytes an image: its latents alone, from which MODEL makes an image like it. "
-    "Pictures of another size are fitted to the model's.",
+    help="Keep only the latents, a few bytes per image; decompressing gives MODEL's "
+    "reconstructions. Pictures of another size are fitted to the model's.",
 )
 @refine_option
 @click.option(
     "--with-model",
     is_flag=True,
-    help="Put into the archive what decoding needs, so that no model file must go with it.",
+    help="Include what decoding needs, so decompressing takes no model file.",
 )
 @click.option(
     "--append",
     is_flag=True,
-    help="Add to the archive OUTPUT, which the same MODEL began, --tiny or not as now.",
+    help="Add to the archive OUTPUT, which must come from the same MODEL, with the same --tiny.",
 )
 @click.option(
     "--compare",
     is_flag=True,
-    help="Say what PNG, WebP, zlib, bz2 and xz would take; JPEG XL and AVIF too, with the extra "
-    "'formats'.",
+    help="Compare with PNG, WebP, zlib, bz2 and xz, and with JPEG XL and AVIF if the extra "
+    "'formats' is installed.",
 )
-@click.option("--strict", is_flag=True, help="Refuse the first picture that cannot be read.")
+@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
 @json_option
 def compress(
     model: Path,
@@ -76,9 +78,8 @@ def compress(
 ) -> None:
     """Pack IMAGES into the one file OUTPUT, with a MODEL from `convae train --for codec`.
 
-    Pictures of a folder keep their sizes and names, whatever the model was trained at; their files'
-    own data beside the pixels is not kept. Where IMAGES has a test part, as mnist has, that is what
-    is packed.
+    Pictures of a folder keep their sizes and names, whatever size the model was trained at;
+    metadata of the files is dropped. If IMAGES has a test part, as mnist has, that part is packed.
 
     In Python: `ImageCodec.compress`.
     """
@@ -86,12 +87,13 @@ def compress(
 
     if lossless and max_error:
         raise ParameterError(
-            f"--lossless must go with no --max-error but 0; received {max_error}. Leave one out."
+            f"--lossless must not be combined with a --max-error above 0; received {max_error}. "
+            f"Leave one out."
         )
     if append and compare:
         raise ParameterError(
-            "--compare must go with no --append: it compares an archive with all images in it. "
-            "Leave one out."
+            "--compare must not be combined with --append: it compares whole archives. Leave one "
+            "out."
         )
     trained = load_model(model)
     codec = trained.job("codec")
@@ -144,7 +146,7 @@ def _batches(
     strict: bool,
     shape: tuple[int, int, int] | None,
 ) -> Iterator[tuple[Any, Sequence[str]]]:
-    """Images at a shape; or as they are: pictures at their own sizes, arrays as a whole."""
+    """Images at `shape`; if it is None, pictures at their own sizes, and arrays as a whole."""
     from convae import PICTURE_EXTENSIONS, exact_batches
 
     path = Path(images)

@@ -1,4 +1,4 @@
-"""The verb `decompress`: an archive as pictures or as one array; it loads no backend."""
+"""The verb `decompress`: an archive as pictures or as one array. It loads no backend."""
 
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from convae.storage.files import printable
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
-    help="The model that packed it; not needed for an archive that was written --with-model.",
+    help="The model that compressed it; not needed if the archive includes its model.",
 )
 @json_option
 def decompress(archive: Path, output: Path, model: Path | None, as_json: bool) -> None:
-    """Unpack ARCHIVE into OUTPUT: a folder of PNG pictures, or one array where it ends in .npy.
+    """Unpack ARCHIVE into OUTPUT: a folder of PNG pictures, or one array if it ends in .npy.
 
     It needs no backend, and gives the same pixels on every machine.
 

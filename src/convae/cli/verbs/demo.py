@@ -28,8 +28,8 @@ DEMO_PRESET, DEMO_EPOCHS = "fast", 2
 def demo(epochs: int | None, out: Path, as_json: bool) -> None:
     """Train on MNIST and picture the result.
 
-    Where MNIST is not at hand and cannot be downloaded, the 1,797 handwritten digits that ship with
-    scikit-learn take its place.
+    If MNIST is unavailable, the demo trains on the 1,797 handwritten digits that ship with
+    scikit-learn.
 
     In Python: `ConvAutoencoder(epochs=2).fit(load_dataset("mnist").train)`.
     """

@@ -1,4 +1,4 @@
-"""The verb `detect`: which images do not belong; judging and writing are others' work."""
+"""The verb `detect`: flag images that are unlike the normal ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ ANOMALIES_FOUND = 3
 @click.option(
     "--calibrate",
     metavar="DATA",
-    help="Hold images against these normal ones, never trained on, instead of the model's own.",
+    help="Calibrate on these normal images, never trained on, instead of the model's own.",
 )
 @out_option("anomalies")
 @click.option(
@@ -44,9 +44,9 @@ ANOMALIES_FOUND = 3
     type=click.IntRange(0, 10_000),
     default=100,
     show_default=True,
-    help="Overlays at most, of the most suspicious images.",
+    help="Most overlays to write, for the most suspicious images.",
 )
-@click.option("--fail", is_flag=True, help="Exit with code 3 where any image is flagged.")
+@click.option("--fail", is_flag=True, help="Exit with code 3 if any image is flagged.")
 @image_options
 @json_option
 @click.pass_context
@@ -64,10 +64,10 @@ def detect(
 ) -> None:
     """Flag the IMAGES that are unlike the normal ones MODEL was trained on.
 
-    MODEL comes from `convae train --for anomalies`. Where IMAGES has a test part, as mnist has,
-    that is what is judged.
+    MODEL comes from `convae train --for anomalies`. If IMAGES has a test part, as mnist has, that
+    part is judged.
 
-    Leaves in --out: anomalies.csv (one row an image: p-value, score, decision, and a box around
+    Leaves in --out: anomalies.csv (one row per image: p-value, score, decision, and a box around
     what deviates most), an overlay for each flagged image, and anomalies.html with these.
 
     In Python: `AnomalyDetector`, and `write_detections` for the files.

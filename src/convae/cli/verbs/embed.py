@@ -39,8 +39,8 @@ def embed(
 ) -> None:
     """Write the latents of IMAGES to OUTPUT.
 
-    OUTPUT ends in .npy (float32, one row an image) or in .csv (with a name for each image). Where
-    IMAGES has a test part, as mnist has, that is what is embedded.
+    OUTPUT ends in .npy (float32, one row per image) or in .csv (with a name for each image). If
+    IMAGES has a test part, as mnist has, that part is embedded.
 
     In Python: `ConvAutoencoder.transform`, and `write_latents` for the file.
     """

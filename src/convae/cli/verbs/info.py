@@ -1,4 +1,4 @@
-"""The verb `info`: what a model file says of itself; it loads no backend."""
+"""The verb `info`: what a model file says of itself. It loads no backend."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ SHOWN = ("model", "name", "kind", "output_shape", "num_parameters", "num_trainab
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @json_option
 def info(model: Path | None, as_json: bool) -> None:
-    """Print what MODEL is: layers, training, data, versions.
+    """Print the layers, training, data and versions of MODEL.
 
     Without MODEL: the layers of the reference network for MNIST. It loads no backend.
 
@@ -65,7 +65,7 @@ def info(model: Path | None, as_json: bool) -> None:
 
 
 def _echo_training(report: dict[str, Any]) -> None:
-    # As JSON, for a stranger may have written anything there, control characters included.
+    # As JSON, since an untrusted file may hold anything here, control characters included.
     history = report["training"].get("history")
     last = history[-1] if isinstance(history, list) and history else None
     parts = {

@@ -1,4 +1,4 @@
-"""The verb `reconstruct`: what a model makes of images."""
+"""The verb `reconstruct`: a model's reconstructions of images, and their errors."""
 
 from pathlib import Path
 
@@ -46,10 +46,10 @@ def reconstruct(
 ) -> None:
     """Reconstruct IMAGES with MODEL, and show how well.
 
-    Where IMAGES has a test part, as mnist has, that is what is reconstructed.
+    If IMAGES has a test part, as mnist has, that part is reconstructed.
 
     Leaves in --out: output_image.png (ten originals and reconstructions), gallery.png (with the
-    differences and errors) and errors.csv (one row an image: name, MSE, PSNR, SSIM).
+    differences and errors) and errors.csv (one row per image: name, MSE, PSNR, SSIM).
 
     In Python: `ConvAutoencoder.reconstruct`, and `write_reconstructions` for the files.
     """

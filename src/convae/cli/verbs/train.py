@@ -1,4 +1,4 @@
-"""The verb `train`: a model of images and its jobs; training itself is elsewhere."""
+"""The verb `train`: train a model of images and its jobs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ DEFAULT_PRESET = "fast"
 
 
 def job_options(verb: Verb) -> Verb:
-    """What to fit the model for: `--for` and a short form for each job, and the jobs' options."""
+    """`--for`, a short form for each job, and the jobs' options."""
     decorate: list[Any] = []
     for kind in job_kinds().values():
         decorate.append(
@@ -40,7 +40,7 @@ def job_options(verb: Verb) -> Verb:
             "asked",
             type=click.Choice(list(job_kinds())),
             multiple=True,
-            help=f"A job to fit the model for beside reconstruction; it can be given again. {jobs}",
+            help=f"A job to fit beside reconstruction; repeat it for more jobs. {jobs}",
         )
     )
     found: Any = verb
@@ -73,45 +73,52 @@ def job_options(verb: Verb) -> Verb:
     type=click.Choice(list(PRESETS)),
     default=DEFAULT_PRESET,
     show_default=True,
-    help="A recipe by name; the options below change it.",
+    help="A named recipe; the options below change it.",
 )
 @click.option("--filters", help="Filters of each stage, as in 32,64.")
-@click.option("--latent-dim", type=int, help="Numbers an image is described by.")
+@click.option("--latent-dim", type=int, help="Numbers per image.")
 @click.option("--loss", type=click.Choice(LOSS_NAMES), help="What training minimizes.")
 @click.option(
     "--epochs",
     type=int,
-    help="Passes over the images. Default: the preset's; of `fast` and `best` as many as make "
-    "1,000 steps, and at least --fewest-epochs.",
+    help="Passes over the images. Default: the preset's; `fast` and `best` take enough for 1,000 "
+    "steps, and at least --fewest-epochs.",
 )
 @click.option(
-    "--fewest-epochs", type=int, help="Where the passes are left open: of `fast` 4, of `best` 15."
+    "--fewest-epochs",
+    type=int,
+    help="Fewest passes if --epochs is not given: `fast` 4, `best` 15.",
 )
-@click.option("--batch-size", type=int, help="Images a step.")
-@click.option("--optimizer", type=click.Choice(OPTIMIZER_NAMES), help="How a step is made.")
-@click.option("--learning-rate", type=float, help="First step size.")
-@click.option("--learning-rate-schedule", type=click.Choice(SCHEDULE_NAMES), help="How it falls.")
-@click.option("--weight-decay", type=float, help="Share of a weight that a step of 1 takes away.")
+@click.option("--batch-size", type=int, help="Images per step.")
+@click.option("--optimizer", type=click.Choice(OPTIMIZER_NAMES), help="Optimizer.")
+@click.option("--learning-rate", type=float, help="Initial learning rate.")
 @click.option(
-    "--translation", type=int, help="Move each image at random, by at most so many pixels."
+    "--learning-rate-schedule",
+    type=click.Choice(SCHEDULE_NAMES),
+    help="Schedule of the learning rate.",
+)
+@click.option("--weight-decay", type=float, help="Share of a weight removed by a step of size 1.")
+@click.option(
+    "--translation", type=int, help="Shift each image at random by up to this many pixels."
 )
 @click.option("--validation-split", type=float, help="Fraction of the images to validate on.")
-@click.option("--patience", type=int, help="Stop after so many epochs that do not improve.")
+@click.option("--patience", type=int, help="Stop after this many epochs without improvement.")
 @click.option(
     "--recompute-statistics/--no-recompute-statistics",
     default=None,
-    help="Batch normalization's, before judging; moving averages lag behind in short trainings.",
+    help="Recompute batch normalization's statistics before judging; moving averages lag in short "
+    "trainings.",
 )
-@click.option("--seed", type=int, help="Same seed, same machine, same backend: same model.")
+@click.option("--seed", type=int, help="The same seed, machine and backend give the same model.")
 @click.option(
     "--size",
-    help="Height and width to train at, as in 64x48 or 64. Default: the images' own where they "
-    "agree and are at most 128, otherwise at most 64.",
+    help="Height and width to train at, as in 64x48 or 64. Default: the images' own size if all "
+    "agree and no side exceeds 128, otherwise at most 64.",
 )
 @click.option(
     "--channels",
     type=click.Choice(["1", "3", "4"]),
-    help="Gray, RGB or RGBA. Default: what is there.",
+    help="Gray, RGB or RGBA. Default: as in the data.",
 )
 @image_options
 @click.option(
@@ -120,10 +127,10 @@ def job_options(verb: Verb) -> Verb:
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
-    help="Train no network: take that of this model, and add what --for names.",
+    help="Keep the network of this model, and add the jobs that --for names.",
 )
 @job_options
-@click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
+@click.option("--resume", is_flag=True, help="Resume the interrupted training in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a finished model in --out.")
 @json_option
 def train(
@@ -184,7 +191,7 @@ def train(
 
 
 def _jobs(asked: tuple[str, ...], others: dict[str, Any]) -> "list[Job]":
-    """The jobs to fit, unfitted, in one order; it takes their options out of `others`."""
+    """The jobs to fit, in a fixed order; it takes their options out of `others`."""
     jobs, seed = [], others["seed"] or 0
     for kind in job_kinds().values():
         wanted = others.pop(kind.name) or kind.name in asked
@@ -204,13 +211,13 @@ def _jobs(asked: tuple[str, ...], others: dict[str, Any]) -> "list[Job]":
 
 
 def _check_alone(jobs: "list[Job]", resume: bool, changes: dict[str, Any]) -> None:
-    """Refuse what has no meaning where no network is trained."""
+    """Refuse options that mean nothing if no network is trained."""
     given = [name for name, value in changes.items() if value is not None]
     if resume:
         given.append("resume")
     if given or not jobs:
         received = "--" + given[0].replace("_", "-") if given else "none"
         raise ParameterError(
-            f"--model must go with --for, and with no option of a training; received {received}. "
-            f"Name a job, and leave the other options out."
+            f"--model must come with --for and without training options; received {received}. Name "
+            f"a job, and drop the other options."
         )

@@ -1,4 +1,4 @@
-"""Finding anomalies after seeing normal images alone, at a stated rate of false alarms.
+"""Find anomalies, learning from normal images only, at a stated rate of false alarms.
 
 fitted.py       what a fitted detector does, with scores.py, neighbors.py, spaces.py (edges.py,
                 colors.py, cells.py), heat.py, choice.py, calibration.py and stored.py
@@ -10,7 +10,7 @@ from convae.jobs.kind import JobKind, JobOption
 
 JOB = JobKind(
     name="anomalies",
-    summary="The images are normal ones: hold a fifth of them out, and flag others (`detect`).",
+    summary="Treat the images as normal, hold a fifth out, and flag others (`detect`).",
     what="an anomaly detector",
     estimator="convae.jobs.anomaly.detector:AnomalyDetector",
     fitted="convae.jobs.anomaly.fitted:FittedDetector",
@@ -20,8 +20,8 @@ JOB = JobKind(
             float,
             0.0,
             "SHARE",
-            "share of the images that may be anomalies themselves, at most 0.25. suspects.csv "
-            "then names the images that are least like the others.",
+            "largest share of the images that may be anomalies, at most 0.25; suspects.csv lists "
+            "the images least like the others.",
         ),
     ),
 )

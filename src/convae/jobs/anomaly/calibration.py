@@ -1,15 +1,15 @@
 """What a score means: split-conformal p-values from the scores of normal images never trained on.
 
 Guarantees, for a new normal image that is exchangeable with the calibration images (drawn in the
-same way, and neither had a part in fitting the scores):
+same way, and neither used to fit the scores):
 
 1. The probability that its p-value is at most *r* is at most *r*, for every *r* and any score.
 2. Flagging where the p-value is at most *r* raises a false alarm with probability at most *r*.
 3. The smallest p-value, and so the smallest rate that can be asked for, is 1 / (*n* + 1) with *n*
    calibration images.
 
-They hold on average over calibration sets: with one given set the rate varies, the less the larger
-the set is. Source: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005;
+They hold on average over calibration sets. With one given set the rate varies; the larger the set,
+the less. Source: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005;
 Bates, Candes, Lei, Romano and Sesia, "Testing for outliers with conformal p-values", Annals of
 Statistics 51, 2023.
 """
@@ -32,14 +32,14 @@ MOST_ANOMALIES = 0.25
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The scores of normal images, against which others are held.
+    """The scores of normal images, with which others are compared.
 
     Args:
         scores: float64 `(num_images,)`, finite, at least one; higher is more normal. They are
             kept in ascending order.
 
     Raises:
-        ParameterError: The scores are of another kind.
+        ParameterError: The scores have another dtype or shape, or are not finite.
     """
 
     scores: Floats
@@ -78,7 +78,7 @@ class Calibration:
         return p_values
 
     def threshold(self, false_alarm_rate: float) -> float:
-        """The score below which, and not at which, the p-value is at most the rate.
+        """The score strictly below which the p-value is at most the rate.
 
         Raises:
             ParameterError: The rate is outside (0, 1), or smaller than the images can support.
@@ -88,19 +88,18 @@ class Calibration:
         if rank < 1:
             needed = math.ceil(1 / false_alarm_rate - _ROUNDING) - 1
             raise ParameterError(
-                f"A false-alarm rate of {false_alarm_rate:g} must have at least {needed:,} "
-                f"calibration images behind it; received {len(self.scores):,}, which support "
-                f"{self.smallest_rate:.3g} at the least. Ask for such a rate, or calibrate on more "
-                f"normal images."
+                f"A false-alarm rate of {false_alarm_rate:g} needs at least {needed:,} calibration "
+                f"images; received {len(self.scores):,}, which support {self.smallest_rate:.3g} or "
+                f"more. Ask for a larger rate, or calibrate on more normal images."
             )
         return float(self.scores[rank - 1])
 
 
 def check_rate(false_alarm_rate: object) -> None:
-    """Refuse what is no rate of false alarms.
+    """Refuse an invalid rate of false alarms.
 
     Raises:
-        ParameterError: It is no number between 0 and 1, both left out.
+        ParameterError: It is not a number above 0 and below 1.
     """
     fraction(false_alarm_rate, "false_alarm_rate", 0, 1, open_low=True)
 
@@ -109,12 +108,12 @@ def check_most_anomalies(share: object) -> float:
     """The share of images that may be anomalies.
 
     Raises:
-        ParameterError: It is no number from 0 to 0.25.
+        ParameterError: It is not a number from 0 to 0.25.
     """
     number = real_number(share, "most_anomalies")
     if not 0 <= number <= MOST_ANOMALIES:
         raise ParameterError(
-            f"most_anomalies must be from 0 to {MOST_ANOMALIES}; received {share}. Where more of "
-            f"the images may be anomalies, none can be called normal."
+            f"most_anomalies must be from 0 to {MOST_ANOMALIES}; received {share}. Lower it: with "
+            f"more anomalies, none can be called normal."
         )
     return number

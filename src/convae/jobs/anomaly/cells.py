@@ -1,4 +1,4 @@
-"""The grid that an image is looked at in: cells of a few pixels, and what is pooled around each."""
+"""The grid of an image: cells of a few pixels, and pooling around each."""
 
 import math
 
@@ -10,7 +10,7 @@ from convae.images.filters import blur
 Floats = NDArray[np.float32]
 
 # Chosen on held-out training images of MNIST, one digit normal.
-SPREAD = 0.9  # of what lies at a pixel, in cells, over its neighborhood
+SPREAD = 0.9  # standard deviation of the pooling, in cells
 SMALLEST_CELL = 2  # in pixels
 MOST_CELLS = 16  # along the longer side
 

@@ -1,4 +1,4 @@
-"""The score that was chosen: how it is made of deviations, and why it is this one."""
+"""The chosen score: how deviations make it up, and why it was chosen."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from convae.jobs.anomaly.scores import SCORES
 
 Deviations = NDArray[np.float64]
 
-# Of Spearman's, between a score and how much there is to see in an image.
+# Spearman's, of a score with the strength of the edges in an image.
 STRONG_CORRELATION = 0.8
 
 
@@ -21,9 +21,9 @@ class Choice:
         score: A key of `convae.jobs.anomaly.scores.SCORES`.
         reason: A sentence.
         aurocs: Area under the ROC curve on made-up anomalies, the mean over their kinds, by score;
-            empty where there were too few images to judge any.
+            empty if there were too few images to judge any.
         cheap_aurocs: The same of methods without a network.
-        correlation: Spearman's, of the score with how much there is to see in an image.
+        correlation: Spearman's, of the score with the strength of the edges in an image.
         centers: The mean of each deviation of the score, on normal images.
         scales: The standard deviation of each.
     """
@@ -41,7 +41,7 @@ class Choice:
         return combine(self.score, deviations, self.centers, self.scales)
 
     def warnings(self) -> list[str]:
-        """What a user should know before trusting the score; mostly nothing."""
+        """What a user should know before trusting the score; usually empty."""
         found = []
         for name, auroc in self.cheap_aurocs.items():
             if auroc >= self.aurocs[self.score]:
@@ -51,8 +51,8 @@ class Choice:
                 )
         if abs(self.correlation) > STRONG_CORRELATION:
             found.append(
-                f"The score is little more than how much there is to see in an image: its rank "
-                f"correlation with the strength of the edges is {self.correlation:.2f}."
+                f"The score mostly measures the amount of detail in an image: its rank correlation "
+                f"with the strength of the edges is {self.correlation:.2f}."
             )
         return found
 

@@ -1,7 +1,7 @@
-"""Choose a score on normal images alone: which one tells them from made-up anomalies.
+"""Choose a score with normal images only: the one that best tells them from made-up anomalies.
 
 The cheap methods that need no network are judged on the same anomalies, so that a user learns when
-one of them would have done.
+one of them would be enough.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ FEWEST_IMAGES = 20
 MOST_IMAGES = 300
 MOST_CHEAP_IMAGES = 2_000
 NUM_FOLDS = 5
-# An advantage below this is chance: the score that is the default keeps its place.
+# A smaller advantage is chance, and the default score is kept.
 LEAST_ADVANTAGE = 0.01
 BLUR = 1.0
 CHEAP_NEIGHBORS = 3
@@ -39,18 +39,18 @@ NEIGHBORS, COMPONENTS = "blurred pixels, nearest neighbors", "error of PCA"
 
 
 def default_score(channels: int) -> str:
-    """The score of images with so many channels that others must be better than."""
+    """The default score for a number of channels, which others must beat."""
     return "neighbors" if channels == 1 else "neighbors and colors"
 
 
 def default_choice(scores: AnomalyScores, num_held_out: int, train: Selection, seed: int) -> Choice:
-    """Where too few images are held out to judge scores on.
+    """The choice if too few images are held out to judge scores.
 
     Args:
         scores: What was learned of the training images.
-        num_held_out: How many there are.
+        num_held_out: How many images are held out.
         train: The training images, 2 or more; parts of them are measured against the others.
-        seed: As of `convae.jobs.anomaly.learn.fit_scores`.
+        seed: As in `convae.jobs.anomaly.learn.fit_scores`.
     """
     score = default_score(train.shape[3])
     reason = (
@@ -85,11 +85,12 @@ def choose_score(
 
     Args:
         scores: What was learned of the training images.
-        normal: Normal images that neither it nor the calibration has; at most 300 are used.
+        normal: Normal images that are used for neither training nor calibration; at most 300 are
+            used.
         train: The training images, for the cheap methods; at most 2,000 are used.
         seed: Decides the anomalies.
-        with_network: Whether scores that need the network may be chosen: not where it was trained
-            on the images that are to calibrate.
+        with_network: Whether scores that need the network may be chosen; not if it was trained on
+            the calibration images.
     """
     if len(normal) < FEWEST_IMAGES:
         return default_choice(scores, len(normal), train, seed)

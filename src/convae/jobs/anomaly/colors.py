@@ -1,4 +1,4 @@
-"""Images as how much of each color they have: what edges do not tell. Nothing here is learned."""
+"""The shares of colors in images, which edges do not show. Nothing here is learned."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from convae.jobs.anomaly.cells import cell_side, pool
 
 Floats = NDArray[np.float32]
 
-# Of each channel. Chosen on pictograms, whose colors were changed wholly or in part.
+# Per channel. Chosen on pictograms, whose colors were changed wholly or in part.
 LEVELS = 4
 
 
 def color_features(images: Images) -> Floats:
     """The share of each color in an image, as the root of a histogram.
 
-    A pixel counts for the colors around its own, the more the nearer they are.
+    A pixel counts for the colors around its own; the nearer they are, the more.
 
     Args:
         images: uint8 or float32 in [0, 1], `(num_images, height, width, channels)`.
@@ -40,7 +40,7 @@ def num_color_features(image_shape: tuple[int, int, int]) -> int:
 
 
 def sum_color_cells(differences: NDArray[np.float64], images: Floats) -> NDArray[np.float64]:
-    """Where the colors are that an image has too much of.
+    """Where an image has the colors that it has too much of.
 
     Args:
         differences: float64 `(num_images, num_features)`: `color_features` above the usual ones.

@@ -1,6 +1,6 @@
 """Made-up anomalies: normal images with something wrong, to choose a score without real ones.
 
-They stand for kinds of change, and for no real anomaly: a score that tells them apart may still
+They stand for kinds of change, not for real anomalies: a score that tells them apart may still
 miss what matters to a user.
 """
 
@@ -22,7 +22,7 @@ TINT = 0.3  # the deviation of a channel's gain, as a logarithm
 
 
 def corruptions(images: Floats, seed: int) -> Iterator[tuple[str, Floats]]:
-    """Each kind of corruption, of every image; what is done to colors, to those with several.
+    """Each kind of corruption, of every image; changes of color need several channels.
 
     Args:
         images: float32 in [0, 1], `(num_images, height, width, channels)`, 2 or more.
@@ -54,7 +54,7 @@ def _place(image: Floats, generator: Generator) -> tuple[slice, slice]:
 
 
 def _erase(image: Floats, _: Floats, generator: Generator) -> Floats:
-    """A part where there is most to see is filled with the color of the border."""
+    """The most varied of 8 parts is filled with the color of the border."""
     places = [_place(image, generator) for _ in range(8)]
     place = max(places, key=lambda place: float(image[place].std()))
     changed = image.copy()

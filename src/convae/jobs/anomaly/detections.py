@@ -41,7 +41,7 @@ class Detection:
         p_value: Small is suspicious.
         score: Higher is more normal.
         anomaly: Whether the p-value is at most the rate of false alarms.
-        box: Around the region that deviates most, in pixels of the model's size; None where none
+        box: Around the region that deviates most, in pixels of the model's size; None if none
             does.
     """
 
@@ -78,13 +78,13 @@ class _Evidence:
 def detect_all(
     detector: AppliedDetector, images: NDArray[Any], names: Sequence[str], num_shown: int = 0
 ) -> tuple[list[Detection], list[_Evidence]]:
-    """Judge images, each once, and keep what shows the most suspicious of those flagged.
+    """Judge each image once, and keep the evidence of the most suspicious ones flagged.
 
     Args:
         detector: The fitted detector; its `false_alarm_rate` decides.
         images: Images of its size, uint8 or float32 in [0, 1].
         names: One for each image.
-        num_shown: Of how many images the evidence is kept at most.
+        num_shown: Most images whose evidence is kept.
 
     Returns:
         What was found of each image; and the evidence, the lowest score first.
@@ -141,7 +141,7 @@ def write_detections(
         detector: The fitted detector; its `false_alarm_rate` decides.
         images: Images of its size, uint8 or float32 in [0, 1].
         names: One for each image.
-        num_shown: Overlays at most, of the lowest scores.
+        num_shown: Most overlays to write, for the lowest scores.
 
     Raises:
         ParameterError: The rate is smaller than the calibration images can support.
@@ -174,8 +174,8 @@ def write_detections(
             "images": [found.to_json() for found in detections],
         },
         [
-            f"{num_flagged:,} of {len(detections):,} images flagged; of normal ones, a share of at "
-            f"most {rate:g} would be"
+            f"{num_flagged:,} of {len(detections):,} images flagged; at most {rate:g} of normal "
+            f"images would be"
         ],
         {"table": str(folder / TABLE), "page": str(folder / PAGE)},
     )
@@ -186,13 +186,13 @@ def _overlay(index: int) -> Path:
 
 
 def _remove_overlays(folder: Path) -> None:
-    """Take away what an earlier search left, so that no old overlay is taken for a new find."""
+    """Remove the overlays of an earlier search, so that none is taken for a new find."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():
         if re.fullmatch(r"\d{6,}\.png", path.name):
             path.unlink()
-    with contextlib.suppress(OSError):  # something else is in it
+    with contextlib.suppress(OSError):  # other files are in it
         folder.rmdir()
 
 
@@ -215,9 +215,9 @@ def _page(
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Anomalies</title>'
         f"<style>{_STYLE}</style></head><body>\n<h1>Anomalies</h1>\n"
-        f"<p>{num_flagged:,} of {len(detections):,} images are flagged. Of normal images, at most "
-        f"a share of {rate:g} is flagged by chance (calibrated on {count:,} normal images). The "
-        f"score is {html.escape(repr(detector.choice_.score))}: "
+        f"<p>{num_flagged:,} of {len(detections):,} images are flagged. At most a share of "
+        f"{rate:g} of normal images is flagged by chance (calibrated on {count:,} normal images). "
+        f"The score is {html.escape(repr(detector.choice_.score))}: "
         f"{html.escape(detector.choice_.reason)}.</p>\n"
         f"<p>The {len(pictures):,} most suspicious, each with what deviates in red, and with the "
         f"nearest normal image on the right:</p>\n" + "\n".join(figures) + "\n</body></html>\n"

@@ -34,9 +34,9 @@ from convae.storage.modelfile import FittedJob
 
 SUSPECTS = "suspects.csv"
 
-# A share of the held-out images chooses the score, and has no part in the calibration.
+# This share of the held-out images chooses the score; the others calibrate.
 CHOOSING_SHARE = 0.25
-# Calibration images that support a rate of 0.01: rather these, where fewer can choose as well.
+# A rate of 0.01 needs this many calibration images; to keep them, fewer may choose the score.
 WANTED = 99
 FEWEST_IMAGES = 3
 # Images that are not trained on, in shares of the anomalies that there may be among them.
@@ -65,28 +65,28 @@ def _num_choosing(num_held_out: int) -> int:
 class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # type: ignore[misc]
     """Learns from normal images alone, and flags others at a stated rate of false alarms.
 
-    A part of the images is never trained on: their scores are what others are held against, so that
-    a p-value is what it says (`convae.jobs.anomaly.calibration` states the guarantee). Of several
-    scores the one is chosen that tells some of these images from made-up anomalies best.
+    Part of the images is never trained on; their scores calibrate the p-values
+    (`convae.jobs.anomaly.calibration` states the guarantee). The score is chosen, among several, as
+    the one that best tells some of these images from made-up anomalies.
 
-    **Scores have scikit-learn's sign: higher is more normal.** A p-value is small where an image is
+    **Scores have scikit-learn's sign: higher is more normal.** A small p-value is
     suspicious.
 
     Args:
         autoencoder: An estimator that is cloned and fitted; None takes `ConvAutoencoder()`.
         false_alarm_rate: Share of normal images that may be flagged, above 0 and below 1.
         calibration_fraction: Share of the images that are held out, above 0 and below 1.
-        most_anomalies: Share of the images given to `fit` that may be anomalies themselves, at most
-            0.25. Above 0, so many are taken for anomalies and have no part in anything
+        most_anomalies: Largest share of the images given to `fit` that may be anomalies, at most
+            0.25. Above 0, the most suspicious images, up to this share, are excluded
             (`suspects_`), and one and a half times as many again are not trained on. The rate of
             false alarms is then exact only if there are as many anomalies.
-        seed: Decides which, and what the made-up anomalies are.
+        seed: Decides which images are held out, and what the made-up anomalies are.
 
     Attributes:
         autoencoder_: The fitted `ConvAutoencoder`.
         choice_: The score that was chosen, why, and what methods without a network would have done
             (`convae.jobs.anomaly.choice.Choice`).
-        calibration_: The scores of normal images that others are held against.
+        calibration_: The scores of the calibration images.
         heat_units_: By space, the heat that half of these images reach somewhere.
         calibration_indices_: Indices, ascending, of the images held out; after `fit` only.
         suspects_: Indices of the images that are least like the others, the most suspicious first:
@@ -132,7 +132,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         Args:
             X: The images, as `ConvAutoencoder` takes them.
             y: Ignored; scikit-learn passes it.
-            run: As of `ConvAutoencoder.fit`.
+            run: As in `ConvAutoencoder.fit`.
 
         Raises:
             ParameterError: A parameter is outside its range, or there are too few images.
@@ -166,7 +166,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         suspects = ranked[: math.ceil(share * len(images))]
         set_aside = ranked[: math.ceil(SET_ASIDE * share * len(images))]
         reserved = np.union1d(held_out, set_aside)
-        # What is set aside and not suspected calibrates.
+        # Held-out images that are set aside but not suspected still calibrate.
         held_out = np.setdiff1d(held_out, suspects)
         if len(images) - len(reserved) < 2 or not len(held_out):
             raise ParameterError(
@@ -182,8 +182,8 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
 
         Args:
             autoencoder: The fitted estimator.
-            material: What to learn from; `reserve` was called with its images. Where the network
-                saw the reserved ones too, the scores that need it are not chosen from.
+            material: What to learn from; `reserve` was called with its images. If the network was
+                trained on the reserved ones too, no score that needs it is chosen.
         """
         images, held_out = material.images, self._held_out_indices
         train = images.without(self._reserved)
@@ -206,7 +206,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         return self.calibrate(images.take(calibrating))
 
     def judged(self) -> Indices:
-        """Positions of the images that calibrate: normal ones that the network never saw."""
+        """Positions of the calibration images, which the network was not trained on."""
         return self.calibration_indices_
 
     def describe(self) -> Result:
@@ -226,7 +226,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         return Result(figures, [text, *warnings])
 
     def write(self, folder: Path, names: Sequence[str]) -> dict[str, str]:
-        """Write `suspects.csv` where there are any: the most suspicious image first.
+        """Write `suspects.csv` if there are any, the most suspicious image first.
 
         Args:
             folder: Where to.
@@ -247,7 +247,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
 
     @classmethod
     def from_job(cls, job: FittedJob, autoencoder: ConvAutoencoder, origin: str) -> Self:
-        """A fitted detector from what `to_job` gave, for a file that nobody vouches for.
+        """A fitted detector from what `to_job` gave, for an untrusted file.
 
         Raises:
             ModelFileError: Something is missing, unknown or of the wrong kind.

@@ -1,4 +1,4 @@
-"""Images as the strengths of their edges: what is compared to find how far an image is from others.
+"""The strengths of an image's edges, by which images are compared.
 
 An edge counts by its direction and about where it is, and faint ones count for more than their
 strength: close to histograms of oriented gradients (Dalal and Triggs, "Histograms of oriented
@@ -71,7 +71,7 @@ def _features(images: Floats) -> Floats:
     planes = blur(np.ascontiguousarray(np.moveaxis(images, 3, 1)), SMOOTHING)
     down, right = np.gradient(planes, axis=2), np.gradient(planes, axis=3)
     strengths = np.hypot(down, right)
-    # Of several channels, the one with the strongest edge speaks for the pixel.
+    # Of several channels, the one with the strongest edge counts.
     strongest = strengths.argmax(axis=1)[:, np.newaxis]
     strength = np.take_along_axis(strengths, strongest, 1)
     angle = np.arctan2(
@@ -91,5 +91,5 @@ def _features(images: Floats) -> Floats:
 
 def _to_unit_length(rows: Floats) -> Floats:
     """Rows divided by their lengths; one of zeros stays."""
-    lengths = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, np.newaxis]
     return np.divide(rows, np.where(lengths > 0, lengths, 1), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What a fitted detector does with images; it needs NumPy, and a network where its score does."""
+"""What a fitted detector does with images; it needs NumPy, and the network if its score does."""
 
 from abc import ABC
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from convae.storage.modelfile import FittedJob
 
 Floats = NDArray[np.float64]
 
-# Of a flagged image, what has at least so much of its own largest heat is marked in any case.
+# In a flagged image, at least what reaches this share of its own largest heat is marked.
 OWN_SHARE = 0.8
-# Where there is no heat at all.
+# In place of a heat of 0.
 LEAST_HEAT = 1e-6
 
 
@@ -70,7 +70,7 @@ class AppliedDetector(ABC):
         return self.calibration_.threshold(self.false_alarm_rate)
 
     def calibrate(self, X: ImagesLike) -> Self:
-        """Hold others against new normal images from now on; nothing is trained.
+        """Calibrate on new normal images; nothing is trained.
 
         Args:
             X: Normal images that neither `fit` nor the choice of the score has seen.
@@ -171,9 +171,9 @@ class AppliedDetector(ABC):
     def heat_maps(self, X: ArrayLike, false_alarm_rate: float | None = None) -> NDArray[np.float32]:
         """Where flagged images deviate; the others are blank.
 
-        So of normal images, a share of at most `false_alarm_rate` has any heat at all, and each
-        pixel is marked in no more of them. The heat shows how far a region is from the normal ones,
-        whatever the score that was chosen. Its unit is what half of the normal images reach
+        So at most a share of `false_alarm_rate` of normal images has any heat, and no pixel is
+        marked in more of them. The heat shows how far a region is from the normal ones,
+        for any chosen score. Its unit is the heat that half of the normal images reach
         somewhere; a flagged image that hardly does is marked where it deviates most.
 
         Args:
@@ -213,7 +213,7 @@ class AppliedDetector(ABC):
             X: The images.
 
         Returns:
-            float32 in [0, 1], of the very shape of X.
+            float32 in [0, 1], with the shape of X.
 
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.
@@ -279,7 +279,7 @@ class FittedDetector(AppliedDetector):
 
     @classmethod
     def from_job(cls, job: FittedJob, network: Network, origin: str) -> Self:
-        """The inverse of `to_job`, for a file that nobody vouches for.
+        """The inverse of `to_job`, for an untrusted file.
 
         Args:
             job: What `convae.storage.modelfile.read_model` returned; every number is finite.

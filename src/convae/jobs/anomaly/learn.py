@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 MOST_REFERENCES = 50_000
 # Chosen on held-out training images of MNIST, one digit normal.
 NUM_COMPONENTS = 64
-# PCA is fitted on so many vectors; its components hardly move beyond.
+# PCA is fitted on at most this many vectors; more hardly change its components.
 MOST_FITTED = 10_000
 
 
@@ -69,5 +69,5 @@ def fit_neighbors(vectors: Floats, seed: int) -> Neighbors:
 def fit_axes(vectors: Floats, seed: int) -> tuple[Floats, Floats]:
     """The middle of vectors, and their leading principal components as rows."""
     pca = fit_components(vectors, NUM_COMPONENTS, seed)
-    # Laid out as when read from a file: products of arrays laid out otherwise round otherwise.
+    # Laid out as when read from a file, since rounding of products depends on the layout.
     return pca.mean_.astype(np.float32), np.ascontiguousarray(pca.components_, np.float32)

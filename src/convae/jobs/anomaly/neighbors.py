@@ -46,7 +46,7 @@ class Neighbors:
         Returns:
             float64 `(num_vectors, num_components)`, and float64 `(num_vectors,)`, 0 or more.
         """
-        # In float64: otherwise an answer would depend on what else is asked at the same time.
+        # In float64: otherwise a result would depend on the rest of its batch.
         centered = vectors.astype(np.float64) - self.mean
         inside = centered @ self.components.T.astype(np.float64)
         missed = np.square(centered).sum(axis=1) - np.square(inside).sum(axis=1)
@@ -94,7 +94,7 @@ class Neighbors:
         """Indices of the nearest references, the nearest first."""
         references, half_squares = self._halved
         count = min(NUM_NEIGHBORS, len(references))
-        # Half of the squared distance, but for what depends on the query alone.
+        # Half of the squared distance, without the term that depends only on the query.
         distances = half_squares - queries @ references.T
         found = np.argpartition(distances, count - 1, axis=1)[:, :count]
         order = np.argsort(np.take_along_axis(distances, found, 1), axis=1, kind="stable")
@@ -109,7 +109,7 @@ class Neighbors:
         gram = sides @ sides.transpose(0, 2, 1)
         count = indices.shape[1]
         spread = np.einsum("ijj->i", gram) / count
-        # Neighbors that are all one point leave nothing to divide by, and nothing to weigh.
+        # If all neighbors are one point, 1 avoids a singular matrix; the weights do not matter.
         gram[:, np.arange(count), np.arange(count)] += np.where(spread > 0, PENALTY * spread, 1)[
             :, None
         ]

@@ -24,9 +24,9 @@ Deviations = NDArray[np.float64]
 
 # Below any deviation that is not rounding.
 LEAST_DEVIATION = 1e-12
-# Rounding differs with the images that are judged at the same time; decisions shall not.
+# Rounding differs with the batch; decisions must not.
 DECIMALS = 6
-# Arrays as large as the images that are held at a time, those of their edges included.
+# Arrays as large as the images that are held at a time, including those of their edges.
 COPIES = 16
 
 RESTORED = "restored"
@@ -44,7 +44,7 @@ SCORES: dict[str, tuple[str, ...]] = {
 }
 
 
-# What measures need the network: the others hold for images that it was trained on, too.
+# Measures that need the network; the others are valid on images that it was trained on, too.
 NETWORK_MEASURES = {"edges", "restoration", "reconstruction", "latents"}
 
 
@@ -195,7 +195,7 @@ MEASURES: "dict[str, Callable[[View], NDArray[Any]]]" = {
 
 
 def scores_for(channels: int, *, with_network: bool = True) -> tuple[str, ...]:
-    """The scores that images with so many channels can have, or those without the network."""
+    """The scores for a number of channels; without the network, those that do not need it."""
     spaces = set(spaces_for(channels))
     return tuple(
         score
@@ -206,5 +206,5 @@ def scores_for(channels: int, *, with_network: bool = True) -> tuple[str, ...]:
 
 
 def spaces_of(score: str) -> tuple[str, ...]:
-    """The spaces whose neighbors a score needs, or its heat: always the edges."""
+    """The spaces whose neighbors a score or its heat needs; always the edges."""
     return (EDGES, COLORS) if "colors" in SCORES[score] else (EDGES,)

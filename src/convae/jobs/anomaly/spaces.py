@@ -38,5 +38,5 @@ SPACES = {
 
 
 def spaces_for(channels: int) -> tuple[str, ...]:
-    """The spaces that tell of images with so many channels: of one channel, edges tell enough."""
+    """The spaces for a number of channels; for one channel, edges are enough."""
     return (EDGES,) if channels == 1 else (EDGES, COLORS)

@@ -52,7 +52,7 @@ def to_job(
 def from_job(
     job: FittedJob, network: Network, origin: str
 ) -> tuple[AnomalyScores, Choice, Calibration, dict[str, float], dict[str, Any]]:
-    """The inverse of `to_job`, for a file that nobody vouches for.
+    """The inverse of `to_job`, for an untrusted file.
 
     Args:
         job: What `convae.storage.modelfile.read_model` returned; every number is finite.

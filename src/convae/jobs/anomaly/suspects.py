@@ -1,7 +1,7 @@
-"""Which of a set's own images are least like the bulk of it, where not all of them are normal.
+"""Rank the images of a set by how unlike the others they are, if not all are normal.
 
 An anomaly may have others of its kind beside it, so an image is judged by many of its neighbors,
-and once more by those that are left when the most suspicious are set aside.
+and again by the neighbors left after the most suspicious are set aside.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def suspicion(vectors: Floats, seed: int) -> NDArray[np.float64]:
 
     Args:
         vectors: float32 `(num_vectors, num_features)`, 2 or more.
-        seed: As of `fit_neighbors`.
+        seed: As in `fit_neighbors`.
 
     Returns:
         float64 `(num_vectors,)`: squared distances; the higher, the more suspicious.
@@ -49,7 +49,7 @@ def _mean_distance(
         return np.zeros(len(points))
     found = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(points[among])
     squares = np.square(found.kneighbors(points)[0])
-    # Those among them have themselves as the nearest.
+    # A point among them is its own nearest neighbor.
     means: NDArray[np.float64] = np.where(
         among, squares[:, 1:].mean(axis=1), squares[:, :-1].mean(axis=1)
     )

@@ -1,4 +1,4 @@
-"""`ImageCodec`: images as small files and back, with what one model learned of their kind."""
+"""`ImageCodec`: images as small files and back, by a model that learned from similar images."""
 
 from typing import Any, Self
 
@@ -24,15 +24,15 @@ from convae.jobs.training import add_jobs, train_model
 from convae.report.result import Result
 from convae.storage.modelfile import FittedJob
 
-# So many bytes are learned from at most, of images drawn at random.
+# Most bytes to learn from, of images drawn at random.
 MOST_BYTES = 1 << 26
 
 
 class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # sklearn is untyped
     """Learns how the pixels of images of one kind follow from their neighbors, and codes them.
 
-    Any image can be coded: the size does not matter, and one that is unlike those learned from
-    takes more bytes. What decoding sums is exact, so every machine gives the same pixels.
+    Any image of any size can be coded; one unlike the images learned from takes more bytes.
+    Decoding uses exact sums, so every machine gives the same pixels.
 
     Args:
         autoencoder: The estimator whose file the codec is kept in. One that is fitted is used as
@@ -43,9 +43,9 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
         autoencoder_: The fitted `ConvAutoencoder`.
         contexts_: What codes pixels (`convae.coding.contextmodel.ContextModel`).
         latents_: What codes latents (`convae.coding.latents.LatentModel`).
-        trials_: Of each plane of bytes, the bits a byte of held-out images after a short training,
-            by value and by distance from a prediction: the lower one decided which sort of network
-            codes it. `load` does not give them.
+        trials_: For each plane of bytes, the bits per byte on held-out images after a short
+            training, by value and by distance from a prediction; the lower one decided which sort
+            of network codes it. `load` does not set it.
 
     Example:
         >>> from convae import ImageCodec, load_dataset
@@ -77,11 +77,10 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
             X: The images, as `ConvAutoencoder` takes them; gray floats that are no bytes are
                 learned as 16-bit values.
             y: Ignored; scikit-learn passes it.
-            run: As of `ConvAutoencoder.fit`.
-            pictures: What to learn pixels from, where it is not X that will be compressed, but
-                the pictures that it was made of: as `convae.images.exact_batches` gives them.
-                Those of one kind, channels and bits, are learned from: of the one that has the
-                most bytes.
+            run: As in `ConvAutoencoder.fit`.
+            pictures: The pictures that X was made of, as `convae.images.exact_batches` gives
+                them, if these will be compressed instead of X. Only those of the kind (channels
+                and bits) that has the most bytes are learned from.
             progress: Called with the steps done and all steps of learning to code.
 
         Raises:
@@ -103,7 +102,7 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
 
         Args:
             autoencoder: The fitted estimator.
-            material: What to learn from: its pictures where it has any, else its images.
+            material: What to learn from: its pictures if it has any, else its images.
 
         Raises:
             DataError: There are no pictures.
@@ -138,14 +137,14 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
                 what = f"{'low' if plane % 2 else 'high'} bytes of channel {plane // 2}"
             how = "by distance" if plane in contexts.by_distance else "by value"
             lines.append(
-                f"  {what} {how} ({by_value:.2f} bits a byte by value and {by_distance:.2f} "
-                f"by distance on images held out, in a short training)"
+                f"  {what} {how} ({by_value:.2f} bits per byte by value and {by_distance:.2f} "
+                f"by distance on held-out images, in a short training)"
             )
         return Result(figures, lines)
 
     @classmethod
     def from_job(cls, job: FittedJob, autoencoder: ConvAutoencoder, origin: str) -> Self:
-        """A fitted codec from what `to_job` gave, for a file that nobody vouches for.
+        """A fitted codec from what `to_job` gave, for an untrusted file.
 
         Raises:
             ModelFileError: Something is missing, unknown or of the wrong kind.

@@ -1,14 +1,14 @@
-"""How an archive stands beside other ways to keep the same images, and whether its model pays."""
+"""Compare an archive with other formats, and say whether its model pays for itself."""
 
 from convae.baselines.formats import break_even
 from convae.jobs.codec.fitted import ArchiveSummary
 
 
 def compare_formats(summary: ArchiveSummary, peers: dict[str, int], with_model: bool) -> list[str]:
-    """The sizes in sentences, the smallest first, and what follows from them.
+    """The sizes as lines, the smallest first, and a conclusion.
 
     Args:
-        summary: What compressing came to.
+        summary: The result of compressing.
         peers: Bytes by format, as `convae.baselines.formats.FormatSizes` counts them.
         with_model: Whether the model is in the archive.
     """
@@ -20,12 +20,14 @@ def compare_formats(summary: ArchiveSummary, peers: dict[str, int], with_model: 
     best, size = min(peers.items(), key=lambda row: row[1])
     enough = break_even(summary.model_bytes, packed / summary.num_images, size / summary.num_images)
     if enough is None:
-        lines.append(f"Do not use it for these images: {best}, takes less, the model not counted.")
+        lines.append(
+            f"Do not use it for these images: {best}, takes less, even without counting the model."
+        )
     elif whole >= size:
         lines.append(
-            f"The model, counted once, is paid for from about {enough:,} such images on; for these "
-            f"alone {best}, takes less."
+            f"The model pays for itself from about {enough:,} such images; for these images alone, "
+            f"{best}, takes less."
         )
     else:
-        lines.append(f"The model, counted once, is paid for from about {enough:,} such images on.")
+        lines.append(f"The model pays for itself from about {enough:,} such images.")
     return lines

@@ -29,21 +29,21 @@ from convae.jobs.codec.stored import from_job, to_job
 from convae.storage.files import open_whole
 from convae.storage.modelfile import FittedJob
 
-# Steps that improve the latents of an image before they are rounded.
+# Steps that refine the latents of an image before they are rounded.
 REFINEMENT_STEPS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSummary:
-    """What compressing came to.
+    """The result of compressing.
 
     Args:
         num_images: How many there are in the archive.
-        num_bytes: Size of the archive, all told.
+        num_bytes: Size of the archive, in total.
         num_raw_bytes: What the pixels take in memory.
-        model_bytes: What the model that decoding needs takes, packed; it is in `num_bytes` where
-            it lies in the archive.
-        mse: Mean squared error of the images given, pixels in [0, 1]; 0 where every one is exact.
+        model_bytes: Size of the packed model that decoding needs; `num_bytes` includes it if the
+            archive does.
+        mse: Mean squared error of the images given, pixels in [0, 1]; 0 if all are exact.
     """
 
     num_images: int
@@ -56,7 +56,7 @@ class ArchiveSummary:
         """The same in sentences."""
         found = [
             f"{self.num_images:,} images in {self.num_bytes:,} bytes, "
-            f"{8 * self.num_bytes / self.num_raw_bytes:.3f} bits for each 8 of pixels"
+            f"{8 * self.num_bytes / self.num_raw_bytes:.3f} bits per byte"
         ]
         if self.mse:
             found.append(f"MSE {self.mse:.5f} (PSNR {psnr_db(self.mse):.1f} dB)")
@@ -92,15 +92,15 @@ class AppliedCodec(ABC):
             images: uint8 or uint16, `(num_images, height, width)` or with 1 to 4 channels at the
                 end; or an iterable of pairs of such an array and its names, of any sizes, which
                 are held one at a time.
-            path: Where the archive shall be.
+            path: Output path.
             names: One for each image of an array, or none.
-            max_error: How far a value may be off at most, from 0 (lossless) to 127.
-            tiny: Keep a few integers of each image alone; what is decoded is the autoencoder's
-                reconstruction, in uint8. The images must be as those that it was fitted on.
-            refinement_steps: With `tiny`: as of `ConvAutoencoder.transform`.
-            with_model: Put what decoding needs into the archive.
-            append: Add to the archive that is there, which this codec wrote, tiny or not as now.
-                Its coded images are copied as they are; no name may come again.
+            max_error: Largest error of a value, from 0 (lossless) to 127.
+            tiny: Keep only a few integers per image; decoding gives the autoencoder's
+                reconstruction, in uint8. The images must be like those that it was fitted on.
+            refinement_steps: With `tiny`: as in `ConvAutoencoder.transform`.
+            with_model: Include what decoding needs in the archive.
+            append: Add to an existing archive of this codec with the same tiny; no name may
+                repeat. Its coded images are copied as they are.
             model_name: What a message calls the model when it is missing.
 
         Raises:
@@ -113,8 +113,8 @@ class AppliedCodec(ABC):
         whole_number(max_error, "max_error", 0, LARGEST_ERROR)
         if tiny and max_error:
             raise ParameterError(
-                f"tiny must go with no bound on the error; received max_error {max_error}. Leave "
-                f"one of them out."
+                f"tiny must not be combined with max_error; received max_error {max_error}. Leave "
+                f"one out."
             )
         batches: Any = images
         if hasattr(images, "__array__") or isinstance(images, list | tuple):
@@ -154,11 +154,11 @@ class AppliedCodec(ABC):
         with_model: bool,
         names: set[str],
     ) -> ArchiveWriter:
-        """A writer that has the images of an archive behind it; it adds their names to `names`."""
+        """A writer that already holds an archive's images; it adds their names to `names`."""
         with self.open(path) as archive:
             if archive.model.identity != model.identity:
                 raise ParameterError(
-                    f"An archive must be continued as it was begun; received tiny="
+                    f"Images must be appended with the same tiny setting; received tiny="
                     f"{model is self.latents_} for {archive.name}. Change tiny, or write another "
                     f"archive."
                 )
@@ -213,7 +213,7 @@ class FittedCodec(AppliedCodec):
 
     @classmethod
     def from_job(cls, job: FittedJob, network: Network, origin: str) -> Self:
-        """The inverse of `to_job`, for a file that nobody vouches for.
+        """The inverse of `to_job`, for an untrusted file.
 
         Args:
             job: What `convae.storage.modelfile.read_model` returned; every number is finite.
@@ -266,13 +266,13 @@ def _check_names(names: Sequence[str], images: ArrayLike, taken: set[str]) -> No
             )
         if name in taken:
             raise ParameterError(
-                f"Names must be others than those in the archive; received {name!r:.100} again. "
-                f"Rename it, or write another archive."
+                f"Each name must occur once in an archive; received {name!r:.100} again. Rename "
+                f"it, or write another archive."
             )
 
 
 def _within(images: NDArray[Any], max_error: int) -> NDArray[Any]:
-    """The nearest multiples of the step, or the largest value: no further away than `max_error`."""
+    """The nearest multiples of the step, or the largest value; at most `max_error` away."""
     step = 2 * max_error + 1
     if step == 1:
         return images

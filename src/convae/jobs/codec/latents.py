@@ -13,12 +13,12 @@ from convae.jobs.codec.fitted import REFINEMENT_STEPS
 
 Floats = NDArray[np.float32]
 
-# Images whose refined latents are looked at, and those of them whose slopes are.
+# Most images whose refined latents are used, and whose slopes are.
 MOST_IMAGES, MOST_SLOPES = 1000, 200
-# Of the squared error, what rounding adds to that of the latents as they are.
+# The share that rounding adds to the squared error of the unrounded latents.
 ROUNDING_SHARE = 0.3
 DIFFERENCE = 1e-2
-# Of the largest spread of latents, what a direction must have to be given a code.
+# A direction is coded if its spread is at least this share of the largest.
 LEAST_SPREAD = 1e-3
 
 
@@ -33,7 +33,7 @@ def fit_latent_codes(autoencoder: ConvAutoencoder, images: Images, seed: int) ->
     Args:
         autoencoder: The fitted estimator.
         images: Images to learn from, checked.
-        seed: Decides which of them are looked at.
+        seed: Decides which of them are used.
     """
     order = np.random.default_rng(seed).permutation(len(images))[:MOST_IMAGES]
     chosen = images[np.sort(order)]
@@ -80,7 +80,7 @@ def _basis(
         axis=1,
     )
     gram = np.einsum("nip,njp->ij", slopes, slopes, optimize=True).astype(np.float64) / len(some)
-    # A latent that moves nothing would leave nothing to divide by.
+    # A latent that changes no pixel would lead to a division by zero.
     gram += 1e-6 * max(np.trace(gram), 1e-12) / latent_dim * np.eye(latent_dim)
     root = np.linalg.cholesky(gram)
     spread, directions = np.linalg.eigh(np.atleast_2d(np.cov(((latents - mean) @ root).T)))

@@ -1,4 +1,4 @@
-"""Fit what codes the bytes of pixels: for each plane a network, of one of two sorts."""
+"""Fit the networks that code the bytes of pixels: one for each plane, of one of two sorts."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -21,13 +21,13 @@ Progress = Callable[[int, int], None]
 MOST_STEPS = 30_000
 FEWEST_STEPS = 200
 BATCH_SIZE = 1024
-# Few bytes are seen more often, as far as that helps.
+# Small sets are seen this many times, as far as that helps.
 PASSES = 10
-# Tables of what exact values say learn few bytes by heart. Their weight decay is 1 where there are
-# so many bytes, and more the fewer there are.
+# Look-up tables memorize small sets, so their weight decay grows as the bytes get fewer. It is 1 at
+# this many bytes.
 DECAY_BYTES = 1e6
 LARGEST_DECAY = 5.0
-# Both sorts of networks learn for so many steps at most, from all but one image of so many.
+# The short training of both sorts: its steps at most, and one tile in this many held out.
 TRIAL_STEPS = 1000
 HELD_OUT = 10
 TRIAL_BYTES = 1 << 15
@@ -36,7 +36,7 @@ TRIAL_BYTES = 1 << 15
 def collect_tiles(
     batches: Iterable[tuple[NDArray[Any], Sequence[str]]], most_bytes: int, seed: int
 ) -> tuple[Tiles, int]:
-    """Tiles to learn from, of the pictures of one kind: the one that has the most bytes.
+    """Tiles to learn from, of the kind of pictures that has the most bytes.
 
     Args:
         batches: As `convae.images.exact_batches` gives them.
@@ -63,10 +63,10 @@ def collect_tiles(
 def fit_contexts(
     tiles: Tiles, bits: int, seed: int, progress: Progress | None = None
 ) -> tuple[ContextModel, list[tuple[float, float]]]:
-    """Networks that predict each byte of a pixel, in those before it.
+    """Networks that predict each byte of a pixel from those before it.
 
     Whether one is of distances (`convae.coding.contexts`) is decided for each plane by what a short
-    training of both sorts comes to on tiles held out; one tile alone is held out from nobody.
+    training of both sorts reaches on held-out tiles; a single tile is both trained and judged on.
 
     Args:
         tiles: What to learn from.
@@ -75,7 +75,7 @@ def fit_contexts(
         progress: Called with the steps done and all steps.
 
     Returns:
-        The networks; and of each plane the bits a byte on the tiles held out, by value and by
+        The networks; and for each plane the bits per byte on held-out tiles, by value and by
         distance, in short trainings.
     """
     num_planes = tiles.num_planes
@@ -125,12 +125,12 @@ def fit_contexts(
 
 
 def look_up_decay(num_bytes: int) -> float:
-    """How fast look-up tables decay where there are so many bytes of a plane to learn from."""
+    """Weight decay of look-up tables, by the number of bytes of a plane to learn from."""
     return min(DECAY_BYTES / num_bytes, LARGEST_DECAY)
 
 
 def bits_a_byte(network: ContextNetwork, contexts: Contexts) -> float:
-    """What a network needs for bytes in their contexts, by their weights."""
+    """Bits per byte that a network needs for bytes in their contexts, weighted."""
     inputs = contexts.inputs
     hidden = network.hidden(inputs, NUM_PLACES * contexts.rows + contexts.columns)
     coded = contexts.values - network.origin(inputs) & 255

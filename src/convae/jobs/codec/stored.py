@@ -18,7 +18,7 @@ def to_job(contexts: ContextModel, latents: LatentModel) -> FittedJob:
 
 
 def from_job(job: FittedJob, origin: str) -> tuple[ContextModel, LatentModel]:
-    """The inverse of `to_job`, for a file that nobody vouches for.
+    """The inverse of `to_job`, for an untrusted file.
 
     Args:
         job: What `convae.storage.modelfile.read_model` returned; every number is finite.
