@@ -27,7 +27,7 @@ IMAGES = Path(__file__).parent / "images"
 RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "compression.json"
 DIGIT_SCALE, GAP = 3, 4
 # A defect that is easy to see, and what its overlay is enlarged by.
-DEFECT, PART_SCALE = "blowhole_004748.jpg", 2
+DEFECT, PART_SIDE, PART_EPOCHS, PART_SCALE = "crack_249821.jpg", 96, 30, 3
 LARGEST_BYTES = 128
 FORMATS = {"AVIF": "AVIF", "WEBP": "WebP", "JPEG": "JPEG", "JPEG XL": "JPEG XL"}
 # In one file an image a format's header alone takes more than that.
@@ -51,12 +51,14 @@ def reconstructions() -> NDArray[np.uint8]:
 
 def heat(data: Path) -> NDArray[np.uint8]:
     """A part with a defect, what deviates in red, and the nearest normal picture."""
-    normal = read_images(data / "normal").images
-    detector = AnomalyDetector(false_alarm_rate=0.05).fit(normal)
-    height, width = normal.shape[1:3]
-    names = read_images(data / "defect", size=(height, width), channels=normal.shape[3])
-    index = names.paths.index(DEFECT)
-    one = names.images[index : index + 1]
+    parts = {
+        name: read_images(data / name, size=PART_SIDE, channels=1, fit="crop")
+        for name in ("normal", "defect")
+    }
+    detector = AnomalyDetector(ConvAutoencoder(epochs=PART_EPOCHS), false_alarm_rate=0.05)
+    detector.fit(parts["normal"].images)
+    index = parts["defect"].paths.index(DEFECT)
+    one = parts["defect"].images[index : index + 1]
     restored = to_uint8(detector.restore(one))[0]
     picture = overlay(to_uint8(one)[0], detector.heat_maps(one)[0], restored)
     return picture.repeat(PART_SCALE, axis=0).repeat(PART_SCALE, axis=1)

@@ -21,8 +21,8 @@ from convae.datasets import load_dataset
 def pytest_configure(config):
     """Settle what this process hands on to those that the tests start.
 
-    Compiling is nearly all the time that a fit on a few images takes, so JAX keeps what it compiled.
-    And Ctrl-C works, even where a shell started the tests in the background.
+    JAX keeps what it compiled, since compiling is nearly all the time that a fit on a few images
+    takes. And Ctrl-C works, even where a shell started the tests in the background.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
