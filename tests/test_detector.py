@@ -15,7 +15,7 @@ from convae.images.selection import Selection
 from convae.jobs.anomaly.choice import Choice
 from convae.jobs.anomaly.choose import COMPONENTS, NEIGHBORS
 from convae.jobs.anomaly.detector import _num_choosing
-from convae.jobs.anomaly.heat import largest_box
+from convae.jobs.anomaly.heat import largest_boxes
 from convae.jobs.anomaly.scores import SCORES, scores_for
 from convae.storage.modelfile import read_model, write_model
 
@@ -133,7 +133,7 @@ def test_the_heat_is_where_something_was_added(detector, zeros):
     changed[:, 2:6, 2:6] = 255
     heat = detector.heat_maps(changed)
     assert (heat.max(axis=(1, 2)) > 0).mean() > 0.8
-    found = [largest_box(image) for image in heat if image.any()]
+    found = [box for box in largest_boxes(heat) if box is not None]
     assert np.mean([box.left < 8 and box.top < 8 for box in found]) > 0.8
 
 
@@ -160,7 +160,7 @@ def test_an_image_in_other_colors_is_flagged_and_marked(orange, tmp_path):
     part[:, 14:, :14] = green[:, 14:, :14]
     found = detector.predict(part) == -1
     assert found.mean() > 0.7
-    boxes = [largest_box(heat) for heat in detector.heat_maps(part)[found]]
+    boxes = largest_boxes(detector.heat_maps(part)[found])
     assert np.mean([box.left < 12 and box.top + box.height > 16 for box in boxes]) > 0.8
     detector.save(tmp_path / "orange.safetensors")
     loaded = AnomalyDetector.load(tmp_path / "orange.safetensors")

@@ -47,6 +47,17 @@ def test_regions_are_numbered_as_scipy_numbers_them(share, shape):
     np.testing.assert_array_equal(labels, expected)
 
 
+def test_no_region_reaches_into_the_next_mask():
+    masks = np.random.default_rng(0).random((5, 9, 7)) < 0.6
+    labels, count = label_regions(masks)
+    one_by_one = [label(mask) for mask in masks]
+    assert count == sum(number for _, number in one_by_one)
+    before = 0
+    for found, (expected, number) in zip(labels, one_by_one, strict=True):
+        np.testing.assert_array_equal(found, np.where(expected, expected + before, 0))
+        before += number
+
+
 def test_a_long_winding_region_is_one():
     mask = np.zeros((101, 101), bool)
     mask[::2] = True

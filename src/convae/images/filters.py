@@ -75,29 +75,30 @@ def _linear(length: int, count: int, side: int) -> NDArray[np.float64]:
 
 
 def label_regions(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], int]:
-    """Number the regions of a mask that hang together by the sides of their pixels.
+    """Number the regions of masks that hang together by the sides of their pixels.
 
     Args:
-        mask: bool `(height, width)`.
+        mask: bool `(..., height, width)`; no region reaches from one mask into another.
 
     Returns:
-        `(height, width)`: 0 outside, and the number of a region inside, from 1 in the order in
-        which they are met, row by row; and how many there are.
+        `(..., height, width)`: 0 outside, and the number of a region inside, from 1 in the order
+        in which they are met, mask by mask and row by row; and how many there are.
     """
-    places = np.arange(mask.size).reshape(mask.shape)
-    pairs = [
-        (places[:-1][mask[:-1] & mask[1:]], places[1:][mask[:-1] & mask[1:]]),
-        (places[:, :-1][mask[:, :-1] & mask[:, 1:]], places[:, 1:][mask[:, :-1] & mask[:, 1:]]),
-    ]
-    one, other = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
-    # Each place leads to the first of its region, by way of others at first.
-    first = places.ravel().copy()
+    starts = mask.copy()
+    starts[..., 1:] &= ~mask[..., :-1]
+    # The runs of a row are numbered as they are met; those that touch from row to row belong
+    # together, and each leads to the first of its region, by way of others at first.
+    runs = np.cumsum(starts).reshape(mask.shape) - 1
+    touching = mask[..., :-1, :] & mask[..., 1:, :]
+    one, other = runs[..., :-1, :][touching], runs[..., 1:, :][touching]
+    first = np.arange(np.count_nonzero(starts))
     while (differing := first[one] != first[other]).any():
-        ends = np.stack([first[one[differing]], first[other[differing]]])
+        one, other = one[differing], other[differing]
+        ends = np.stack([first[one], first[other]])
         np.minimum.at(first, ends.max(axis=0), ends.min(axis=0))
-        while (nearer := first[first]).tobytes() != first.tobytes():
+        while not np.array_equal(nearer := first[first], first):
             first = nearer
-    found, labels = np.unique(first[mask.ravel()], return_inverse=True)
-    numbered = np.zeros(mask.size, np.intp)
-    numbered[mask.ravel()] = labels + 1
-    return numbered.reshape(mask.shape), len(found)
+    is_first = first == np.arange(len(first))
+    numbers: NDArray[np.intp] = np.zeros(mask.shape, np.intp)
+    numbers[mask] = np.cumsum(is_first)[first[runs[mask]]]
+    return numbers, int(is_first.sum())

@@ -189,6 +189,26 @@ def write_image(
         ImageError: The array is something else.
         OutputError: The file cannot be written.
     """
+    picture = _to_pillow(image)
+    with open_whole(path) as stream:
+        picture.save(stream, format="PNG")
+
+
+def encode_image(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """One picture as the bytes of a PNG file.
+
+    Args:
+        image: As in `write_image`.
+
+    Raises:
+        ImageError: The array is something else.
+    """
+    stream = io.BytesIO()
+    _to_pillow(image).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _to_pillow(image: NDArray[Any]) -> Image.Image:
     pixels = image[..., np.newaxis] if image.ndim == 2 else image
     channels = {np.dtype(np.uint8): CHANNELS, np.dtype(np.uint16): (1,)}.get(image.dtype, ())
     if pixels.ndim != 3 or pixels.shape[-1] not in channels or pixels.size == 0:
@@ -197,9 +217,7 @@ def write_image(
             f"with 1 channel; received {image.dtype} of shape {image.shape}. Convert it with "
             f"convae.images.to_uint8."
         )
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    with open_whole(path) as stream:
-        picture.save(stream, format="PNG")
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def _target_mode(image: Image.Image) -> str:

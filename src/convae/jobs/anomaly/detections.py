@@ -5,7 +5,8 @@ import contextlib
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.images import to_uint8
-from convae.images.pictures import write_image
+from convae.images.pictures import encode_image
 from convae.jobs.anomaly.fitted import AppliedDetector, Findings
-from convae.jobs.anomaly.heat import Box, largest_box
+from convae.jobs.anomaly.heat import Box, largest_boxes
 from convae.report.figures import overlay
 from convae.report.result import Result
 from convae.report.tables import csv_table
@@ -24,6 +25,7 @@ from convae.storage.files import printable, write_whole
 TABLE = "anomalies.csv"
 PAGE = "anomalies.html"
 OVERLAYS = "overlays"
+RESTORED_AT_ONCE = 128
 HEADER = ("image", "p_value", "score", "anomaly", "left", "top", "width", "height", "overlay")
 
 _STYLE = """body { font: 15px system-ui, sans-serif; margin: 2em auto; max-width: 60em }
@@ -53,7 +55,7 @@ class Detection:
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON values."""
-        return asdict(self)
+        return {**vars(self), "box": None if self.box is None else dict(vars(self.box))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +67,14 @@ class _Evidence:
         index: Which image it is.
         image: uint8 `(height, width, channels)`.
         heat: float32 `(height, width)`.
-        restored: uint8, shaped as the image.
+        latents: float32 `(latent_dim,)`: those of the normal image that comes nearest.
     """
 
     score: float
     index: int
     image: NDArray[np.uint8]
     heat: NDArray[np.float32]
-    restored: NDArray[np.uint8]
+    latents: NDArray[np.float32]
 
 
 def detect_all(
@@ -97,30 +99,24 @@ def detect_all(
     for found in detector.examine(images):
         start = len(detections)
         p_values = detector.calibration_.p_values(found.scores)
-        for index, flagged in enumerate(found.flagged):
-            detections.append(
-                Detection(
-                    names[start + index],
-                    float(p_values[index]),
-                    float(found.scores[index]),
-                    bool(flagged),
-                    largest_box(found.heat[index]) if flagged else None,
-                )
-            )
-        shown = _most_suspicious([*shown, *_evidence(found, start, num_shown)], num_shown)
+        columns = (p_values.tolist(), found.scores.tolist(), found.flagged.tolist())
+        # The map of an image that is not flagged is blank, so it has no box.
+        rows = zip(names[start:], *columns, largest_boxes(found.heat), strict=False)
+        detections += [Detection(*row) for row in rows]
+        least = shown[-1].score if len(shown) == num_shown > 0 else np.inf
+        evidence = _evidence(found, start, num_shown, least)
+        shown = _most_suspicious([*shown, *evidence], num_shown)
     return detections, shown
 
 
-def _evidence(found: Findings, start: int, num_shown: int) -> Iterator[_Evidence]:
-    """The evidence of some images, the first of which is number `start`."""
+def _evidence(found: Findings, start: int, num_shown: int, below: float) -> Iterator[_Evidence]:
+    """The evidence of those images that score `below`; the first image is number `start`."""
     order = np.argsort(found.scores, kind="stable")
-    chosen = order[found.flagged[order]][:num_shown]
-    if not len(chosen):
-        return
-    originals, restored = to_uint8(found.view.images[chosen]), to_uint8(found.restore(chosen))
+    chosen = order[(found.flagged & (found.scores < below))[order]][:num_shown]
+    originals, latents = to_uint8(found.view.images[chosen]), found.view.restored_latents(chosen)
     for place, index in enumerate(chosen):
         score, heat = float(found.scores[index]), found.heat[index].copy()
-        yield _Evidence(score, start + int(index), originals[place], heat, restored[place])
+        yield _Evidence(score, start + int(index), originals[place], heat, latents[place])
 
 
 def _most_suspicious(shown: list[_Evidence], most: int) -> list[_Evidence]:
@@ -150,13 +146,17 @@ def write_detections(
     detections, shown = detect_all(detector, images, names, num_shown)
     _remove_overlays(folder / OVERLAYS)
     pictures = {}
-    for evidence in shown:
-        path = folder / _overlay(evidence.index)
-        write_image(path, overlay(evidence.image, evidence.heat, evidence.restored))
-        pictures[evidence.index] = path.read_bytes()
+    # The next overlay is drawn while the disk takes the last.
+    with ThreadPoolExecutor(1) as pool:
+        written = []
+        for index, png in _draw_overlays(detector, shown):
+            pictures[index] = png
+            written.append(pool.submit(write_whole, folder / _overlay(index), png))
+        for each in written:
+            each.result()
     rows = []
     for index, found in enumerate(detections):
-        box = ("",) * 4 if found.box is None else tuple(asdict(found.box).values())
+        box = ("",) * 4 if found.box is None else tuple(vars(found.box).values())
         anomaly = "yes" if found.anomaly else "no"
         place = _overlay(index).as_posix() if index in pictures else ""
         rows.append(
@@ -179,6 +179,19 @@ def write_detections(
         ],
         {"table": str(folder / TABLE), "page": str(folder / PAGE)},
     )
+
+
+def _draw_overlays(
+    detector: AppliedDetector, shown: Sequence[_Evidence]
+) -> Iterator[tuple[int, bytes]]:
+    """The number of each image that is shown, and its overlay as PNG."""
+    for start in range(0, len(shown), RESTORED_AT_ONCE):
+        part = shown[start : start + RESTORED_AT_ONCE]
+        latents = np.stack([evidence.latents for evidence in part])
+        restored = to_uint8(detector.scores_.network.decode(latents))
+        for evidence, normal in zip(part, restored, strict=True):
+            picture = overlay(evidence.image, evidence.heat, normal)
+            yield evidence.index, encode_image(picture)
 
 
 def _overlay(index: int) -> Path:

@@ -34,17 +34,13 @@ class Findings:
         scores: float64 `(num_images,)`: higher is more normal.
         flagged: bool `(num_images,)`: which are anomalies at the rate of false alarms.
         heat: float32 `(num_images, height, width)`, as `heat_maps` returns it.
-        view: The images.
+        view: The images, with what was computed of them.
     """
 
     scores: Floats
     flagged: NDArray[np.bool_]
     heat: NDArray[np.float32]
     view: View
-
-    def restore(self, indices: NDArray[np.intp]) -> NDArray[np.float32]:
-        """The normal images that come nearest to some of them; their neighbors are known."""
-        return self.view.restored(indices)
 
 
 class AppliedDetector(ABC):

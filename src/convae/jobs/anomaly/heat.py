@@ -58,19 +58,36 @@ def to_pixels(cells: NDArray[np.float64], height: int, width: int) -> Floats:
     return enlarge(cells, cell_side(height, width), height, width)
 
 
-def largest_box(heat: Floats) -> Box | None:
-    """A box around the region with the most heat.
+def largest_boxes(heat: Floats) -> list[Box | None]:
+    """A box around the region with the most heat, of each map.
 
     Args:
-        heat: float32 `(height, width)`, 0 where nothing is wrong; regions touch at sides.
+        heat: float32 `(num_images, height, width)`, 0 where nothing is wrong; regions touch at
+            sides.
 
     Returns:
-        The box, or None where the map is blank.
+        The boxes; None for a map that is blank.
     """
+    boxes: list[Box | None] = [None] * len(heat)
     regions, count = label_regions(heat > 0)
-    if not count:
-        return None
-    totals = np.bincount(regions.ravel(), weights=heat.ravel())
-    rows, columns = np.nonzero(regions == totals[1:].argmax() + 1)
-    left, top = int(columns.min()), int(rows.min())
-    return Box(left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
+    totals = np.bincount(regions.ravel(), weights=heat.ravel(), minlength=count + 1)
+    images, rows, columns = np.nonzero(regions)
+    numbers = regions[images, rows, columns]
+    image_of = np.zeros(count + 1, np.intp)
+    image_of[numbers] = images
+    hottest = np.zeros(len(heat), np.intp)
+    # The last to be written is the hottest, and of equals the first.
+    order = np.lexsort((-np.arange(1, count + 1), totals[1:])) + 1
+    hottest[image_of[order]] = order
+    kept = numbers == hottest[images]
+    images, rows, columns = images[kept], rows[kept], columns[kept]
+    # Of one image they lie together.
+    starts = np.flatnonzero(np.diff(images, prepend=-1))
+    if not len(starts):
+        return boxes
+    left, right = np.minimum.reduceat(columns, starts), np.maximum.reduceat(columns, starts)
+    top, bottom = np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts)
+    corners = np.stack([left, top, right - left + 1, bottom - top + 1], axis=1).tolist()
+    for image, corner in zip(images[starts].tolist(), corners, strict=True):
+        boxes[image] = Box(*corner)
+    return boxes

@@ -125,11 +125,16 @@ class View:
         """Their reconstructions."""
         return self.scores.network.reconstruct(self.images)
 
-    def restored(self, some: slice | NDArray[np.intp] = slice(None)) -> Floats:
-        """The normal images that come nearest to some of the images."""
+    def restored(self) -> Floats:
+        """The normal images that come nearest to the images."""
+        return self.scores.network.decode(self.restored_latents())
+
+    def restored_latents(self, some: slice | NDArray[np.intp] = slice(None)) -> Floats:
+        """The latents of the normal images that come nearest to some of the images."""
         _, indices, weights = self.edges.found
         references = self.scores.reference_latents[indices[some]]
-        return self.scores.network.decode(np.einsum("ij,ijk->ik", weights[some], references))
+        latents: Floats = np.einsum("ij,ijk->ik", weights[some], references)
+        return latents
 
 
 @dataclass(frozen=True, eq=False)
