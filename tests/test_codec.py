@@ -332,7 +332,7 @@ def test_what_is_trained_costs_what_the_integers_code(digits, by_distance):
     tables = train_contexts(lambda: sampler.draw(256), 0, 1, 20, 0, by_distance=by_distance)
     batch = sampler.draw(500)
     network = ContextNetwork(0, 1, tables, exponentials(), by_distance)
-    model = _ContextModel(0, 1, 0)
+    model = _ContextModel(0, 1)
     for name, table in tables.items():
         model.weights_by_name[name].assign(table / convae.nn.contexts.SCALES[name])
     nats = keras.ops.convert_to_numpy(model(model_inputs(batch, 0, by_distance, 8)))

@@ -6,6 +6,7 @@ propagating gradients through stochastic neurons", 2013).
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from convae.coding.samples import Contexts
 from convae.nn.backend import keras
 
 ops = keras.ops
+Batch = tuple[dict[str, NDArray[Any]], NDArray[np.float32]]
 
 # Chosen on held-out images of MNIST's training split.
 HIDDEN = 64
@@ -80,30 +82,89 @@ def train_contexts(
     Returns:
         As `convae.coding.contexts.table_shapes` says.
     """
-    model = _ContextModel(plane, num_planes, seed)
-    optimizer = keras.optimizers.Adam(_Rise(num_steps), beta_2=0.99, weight_decay=look_up_decay)
+
+    def batches() -> Iterator[Batch]:
+        for step in range(1, num_steps + 1):
+            batch = draw()
+            yield model_inputs(batch, plane, by_distance, bits), batch.weights
+            if progress is not None:
+                progress(step, num_steps)
+
+    model = _ContextModel(plane, num_planes)
+    model.draw(seed)
+    train = _train_on_jax if keras.backend.backend() == "jax" else _train
+    train(model, batches(), num_steps, look_up_decay)
+    return model.tables()
+
+
+def _train(model: "_ContextModel", batches: Iterator[Batch], num_steps: int, decay: float) -> None:
+    """Train in Keras's own steps."""
+    optimizer = _make_optimizer(model, decay)
+    model.compile(optimizer=optimizer, loss=_mean)
+    for rate, (inputs, weights) in zip(_rates(num_steps), batches, strict=True):
+        optimizer.learning_rate = rate
+        model.train_on_batch(inputs, weights)
+
+
+def _train_on_jax(
+    model: "_ContextModel", batches: Iterator[Batch], num_steps: int, decay: float
+) -> None:
+    """Train in steps that are compiled once for all networks of a plane."""
+    run, moments = _compiled(model.plane, model.num_planes, decay)
+    state = [variable.value for variable in model.trainable_variables], moments()
+    for rate, batch in zip(_rates(num_steps), batches, strict=True):
+        state = run(state, rate, *batch)
+    for variable, value in zip(model.trainable_variables, state[0], strict=True):
+        variable.assign(value)
+
+
+@lru_cache(maxsize=8)
+def _compiled(
+    plane: int, num_planes: int, decay: float
+) -> tuple[Callable[..., Any], Callable[[], list[Any]]]:
+    """A step on JAX, and what makes the first moments of its optimizer."""
+    import jax
+
+    # Its weights are arguments: nothing is ever learned by it.
+    model = _ContextModel(plane, num_planes)
+    optimizer = _make_optimizer(model, decay)
+    optimizer.build(model.trainable_variables)
+    (rate_place,) = (
+        place
+        for place, variable in enumerate(optimizer.variables)
+        if variable.name == "learning_rate"
+    )
+
+    def step(state: Any, rate: Any, inputs: Any, weights: Any) -> Any:  # noqa: ANN401 # JAX's
+        trainable, moments = state
+
+        def loss(trainable: Any) -> Any:  # noqa: ANN401
+            return _mean(weights, model.stateless_call(trainable, [], inputs)[0])
+
+        moments = [*moments[:rate_place], rate, *moments[rate_place + 1 :]]
+        return optimizer.stateless_apply(moments, jax.grad(loss)(trainable), trainable)
+
+    def moments() -> list[Any]:
+        return [ops.copy(variable.value) for variable in optimizer.variables]
+
+    return jax.jit(step, donate_argnums=0), moments
+
+
+def _make_optimizer(model: "_ContextModel", decay: float) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.Adam(LEARNING_RATE, beta_2=0.99, weight_decay=decay)
     optimizer.exclude_from_weight_decay(
         [weight for name, weight in model.weights_by_name.items() if name != "values"]
     )
-    model.compile(optimizer=optimizer, loss=_mean)
+    return optimizer
 
-    def batches() -> Iterator[tuple[dict[str, NDArray[Any]], NDArray[np.float32]]]:
-        while True:
-            batch = draw()
-            yield model_inputs(batch, plane, by_distance, bits), batch.weights
 
-    def tell(step: int, logs: object) -> None:  # noqa: ARG001 # as Keras calls it
-        if progress is not None:
-            progress(step + 1, num_steps)
-
-    model.fit(
-        batches(),
-        steps_per_epoch=num_steps,
-        shuffle=False,
-        verbose=0,
-        callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=tell)],
-    )
-    return model.tables()
+def _rates(num_steps: int) -> NDArray[np.float32]:
+    """Up in the first steps, flat to the half, then linearly down to nothing."""
+    done = np.arange(1, num_steps + 1, dtype=np.float32)
+    rise = np.minimum(1, done / np.float32(min(WARM_UP, num_steps)))
+    fall = np.minimum(1, 2 * (1 - done / np.float32(num_steps + 1)))
+    rates: NDArray[np.float32] = np.float32(LEARNING_RATE) * rise * fall
+    return rates
 
 
 def model_inputs(
@@ -125,36 +186,29 @@ def _mean(weights: Any, nats: Any) -> Any:  # noqa: ANN401 # tensors of any back
     return ops.sum(weights * nats) / ops.sum(weights)
 
 
-@keras.saving.register_keras_serializable("convae")
-class _Rise(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc] # untyped
-    """Up in the first steps, flat to the half, then linearly down to nothing."""
-
-    def __init__(self, num_steps: int) -> None:
-        self.num_steps = num_steps
-
-    def __call__(self, step: Any) -> Any:  # noqa: ANN401 # a tensor of any backend
-        done = ops.cast(step, "float32") + 1
-        rise = ops.minimum(1.0, done / min(WARM_UP, self.num_steps))
-        return LEARNING_RATE * rise * ops.minimum(1.0, 2 * (1 - done / (self.num_steps + 1)))
-
-    def get_config(self) -> dict[str, int]:
-        return {"num_steps": self.num_steps}
-
-
 class _ContextModel(keras.Model):  # type: ignore[misc] # Keras is untyped
     """The network in floats that hold the rounded numbers; its output is the cost in nats."""
 
-    def __init__(self, plane: int, num_planes: int, seed: int) -> None:
+    def __init__(self, plane: int, num_planes: int) -> None:
         super().__init__(name="context_model")
+        self.plane, self.num_planes = plane, num_planes
         self._looked_up = looked_up(plane, num_planes)
         self._kinds = table_shapes(plane, num_planes, HIDDEN)
-        random = np.random.default_rng(seed)
         self.weights_by_name = {
-            name: self.add_weight(
-                shape=shape, initializer=_first(name, shape, random), name=name, dtype="float32"
-            )
+            name: self.add_weight(shape=shape, initializer="zeros", name=name, dtype="float32")
             for name, (_, shape) in self._kinds.items()
         }
+        self.built = True
+
+    def draw(self, seed: int) -> None:
+        """Draw the first weights."""
+        random = np.random.default_rng(seed)
+        for name in ("window", "hidden", "high", "low_hidden", "low"):
+            weight = self.weights_by_name[name]
+            spread = np.sqrt(2 / weight.shape[0])
+            if name in ("high", "low"):
+                spread *= FIRST_SPREAD
+            weight.assign((spread * random.standard_normal(weight.shape)).astype(np.float32))
 
     def call(self, given: dict[str, Any]) -> Any:  # noqa: ANN401 # a tensor of any backend
         table = {name: self._round(name, weight) for name, weight in self.weights_by_name.items()}
@@ -202,13 +256,3 @@ def _range(name: str, kind: type) -> tuple[float, float]:
     # The same on both sides.
     largest = min(limits.max, LARGEST_BIAS) / SCALES[name]
     return -largest, largest
-
-
-def _first(name: str, shape: tuple[int, ...], random: np.random.Generator) -> Any:  # noqa: ANN401
-    if name not in ("window", "hidden", "high", "low_hidden", "low"):
-        return "zeros"
-    spread = np.sqrt(2 / shape[0])
-    if name in ("high", "low"):
-        spread *= FIRST_SPREAD
-    values = spread * random.standard_normal(shape)
-    return keras.initializers.Constant(values.astype(np.float32))
