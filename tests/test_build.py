@@ -12,7 +12,7 @@ from convae import ConvAutoencoder
 from convae.architecture.plan import Architecture
 from convae.errors import ParameterError
 from convae.nn.backend import keras
-from convae.nn.build import build_model, get_weights, set_weights
+from convae.nn.build import GlorotUniform, build_model, get_weights, set_weights
 
 REFERENCE_TABLE = [
     ("encoder", "images", "InputLayer", (28, 28, 1), 0),
@@ -50,6 +50,14 @@ def keras_table(model):
         for part in ("encoder", "decoder")
         for layer in model.get_layer(part).layers
     ]
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 1, 4), (3, 3, 5, 7), (30, 17), (1, 1), (700, 128)])
+def test_first_weights_are_those_that_keras_draws(shape):
+    drawn = keras.ops.convert_to_numpy(GlorotUniform(seed=7)(shape))
+    expected = keras.ops.convert_to_numpy(keras.initializers.GlorotUniform(seed=7)(shape))
+    assert drawn.dtype == np.float32
+    np.testing.assert_array_equal(drawn, expected)
 
 
 def test_the_reference_network_is_the_one_of_the_design():

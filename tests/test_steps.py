@@ -24,9 +24,9 @@ def test_compiled_steps_are_the_steps_that_keras_takes(dtype, monkeypatch):
         images = images / np.float32(255)
     compiled = ConvAutoencoder(**RECIPE).fit(images)
 
-    def make_single_steps(model, optimizer, loss, images, batch_size):
+    def make_single_steps(model, optimizer, plan, images):
         assert isinstance(optimizer, Muon)
-        return steps._SingleSteps(model, optimizer, loss, images)
+        return steps._SingleSteps(model, optimizer, plan, images)
 
     monkeypatch.setattr("convae.nn.train.make_steps", make_single_steps)
     single = ConvAutoencoder(**RECIPE).fit(images)
@@ -42,3 +42,22 @@ def test_a_call_gives_up_no_array_that_the_model_still_holds():
     for variable in model.keras_model.variables:
         assert isinstance(variable.value, jax.Array)
         assert not variable.value.is_deleted()
+
+
+def test_trainings_that_differ_in_seed_and_images_share_what_is_compiled():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (2, 20, 9, 8, 3), dtype=np.uint8)
+    models = [ConvAutoencoder(**RECIPE, seed=0).fit(images[0])]
+    before = steps._compiled.cache_info()
+    models += [
+        ConvAutoencoder(**RECIPE, seed=0).fit(images[0]),
+        ConvAutoencoder(**RECIPE, seed=1).fit(images[0]),
+        ConvAutoencoder(**RECIPE, seed=0).fit(images[1]),
+    ]
+    assert steps._compiled.cache_info().misses == before.misses
+    losses = [model.history_[-1]["loss"] for model in models]
+    assert losses[0] == losses[1]
+    assert len(set(losses)) == 3
+    steeper = ConvAutoencoder(**{**RECIPE, "learning_rate": 0.1}).fit(images[0])
+    assert steps._compiled.cache_info().misses == before.misses + 1
+    assert steeper.history_[-1]["loss"] not in losses

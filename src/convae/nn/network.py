@@ -1,5 +1,6 @@
 """A network in Keras: built when it is first used, so that a model is loaded without Keras."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -9,6 +10,8 @@ from convae.architecture.plan import Architecture
 
 if TYPE_CHECKING:
     import keras
+
+    from convae.nn.predict import Predictor
 
 Floats = NDArray[np.float32]
 
@@ -42,9 +45,9 @@ class KerasNetwork:
     def keras_model(self) -> "keras.Model":
         """The Keras model `autoencoder`; training it further changes this network too."""
         if self._model is None:
-            from convae.nn.build import build_model, set_weights
+            from convae.nn.build import build_blank, set_weights
 
-            model = build_model(self._architecture, 0)
+            model = build_blank(self._architecture)
             set_weights(model, self._weights)
             self._model, self._weights = model, {}
         return self._model
@@ -59,20 +62,21 @@ class KerasNetwork:
 
     def encode(self, images: Floats) -> Floats:
         """The latents of images, as `Network.encode` says."""
-        return self._predict(self.keras_model.get_layer("encoder"), images)
+        return self._predictor(images, self._predictor.whole("encoder"))
 
     def decode(self, latents: Floats) -> Floats:
         """The images of latents, as `Network.decode` says."""
-        return self._predict(self.keras_model.get_layer("decoder"), latents)
+        return self._predictor(latents, self._predictor.whole("decoder"))
 
     def reconstruct(self, images: Floats) -> Floats:
         """What encoding and decoding make of images, as `Network.reconstruct` says."""
-        return self._predict(self.keras_model, images)
+        return self._predictor(images, *map(self._predictor.whole, ("encoder", "decoder")))
 
-    def _predict(self, model: "keras.Model", inputs: Floats) -> Floats:
-        from convae.nn.predict import predict
+    @cached_property
+    def _predictor(self) -> "Predictor":
+        from convae.nn.predict import Predictor
 
-        return predict(model, inputs)
+        return Predictor(self.keras_model, self._architecture)
 
     def __getstate__(self) -> dict[str, object]:
         # A copy in another process has the weights, and builds its own model.

@@ -1,42 +1,127 @@
-"""Run a Keras model over many inputs in batches of bounded memory."""
+"""Run parts of a Keras model over many inputs, in batches of bounded memory, in inference mode."""
 
-import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.architecture.plan import Architecture, Layer
 from convae.nn.backend import keras
+from convae.nn.build import shared, template
 
 LARGEST_BATCH = 256
 # Beyond so many pixels in a batch the volumes of the first layers would fill the memory.
 MOST_PIXELS = 2**20
 
+Floats = NDArray[np.float32]
+Run = Callable[[Any], Any]
 
-def predict(model: keras.Model, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The outputs of `model` for all `inputs`, in inference mode.
 
-    The last batch is filled up to a power of two, so that few batch shapes are ever compiled.
+class Span(NamedTuple):
+    """Some layers of a model, one after the other.
 
     Args:
-        model: Any of `autoencoder`, `encoder`, `decoder`.
-        inputs: float32 `(num_inputs, ...)`.
-
-    Returns:
-        float32 `(num_inputs, ...)`.
+        model: "encoder" or "decoder".
+        first: The place of the first among the layers of that model.
+        stop: The place behind the last one.
     """
-    num_pixels = max(math.prod(shape[1:3]) for shape in (model.input_shape, model.output_shape))
-    largest = min(LARGEST_BATCH, max(1, MOST_PIXELS // num_pixels))
-    outputs: NDArray[np.float32] | None = None
-    for start in range(0, len(inputs), largest):
-        batch = inputs[start : start + largest]
-        size = len(batch)
-        missing = (1 << (size - 1).bit_length()) - size
-        if missing:
-            batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        results = np.asarray(model.predict_on_batch(batch))[:size]
-        if outputs is None:
-            outputs = np.empty((len(inputs), *results.shape[1:]), dtype=np.float32)
-        outputs[start : start + size] = results
-    if outputs is None:
-        return np.empty((0, *model.output_shape[1:]), dtype=np.float32)
-    return outputs
+
+    model: str
+    first: int
+    stop: int
+
+
+class Predictor:
+    """Computes what layers of a model make of inputs.
+
+    On JAX a span is compiled once for all models of an architecture, whose weights are arguments.
+
+    Args:
+        model: The result of `convae.nn.build.build_model`; its weights are read at each call.
+        architecture: Its architecture.
+    """
+
+    def __init__(self, model: keras.Model, architecture: Architecture) -> None:
+        self._model, self._architecture = model, architecture
+        self._on_batch: dict[Span, Run] = {}
+
+    def layers(self, model: str) -> list[Layer]:
+        """The layers of "encoder" or "decoder", in order."""
+        return [layer for layer in self._architecture.layers() if layer.model == model]
+
+    def whole(self, model: str) -> Span:
+        """All layers of "encoder" or "decoder"."""
+        return Span(model, 0, len(self.layers(model)))
+
+    def __call__(self, inputs: Floats, *spans: Span) -> Floats:
+        """What the spans, one after the other, make of inputs.
+
+        The last batch is filled up to a power of two, so that few batch shapes are ever compiled.
+
+        Args:
+            inputs: float32 `(num_inputs, ...)`.
+            *spans: Of layers; the output of each is the input of the next.
+
+        Returns:
+            float32 `(num_inputs, ...)`.
+        """
+        last = spans[-1]
+        shape = self.layers(last.model)[last.stop - 1].output_shape
+        outputs = np.empty((len(inputs), *shape), np.float32)
+        runs = [self._run(span) for span in spans]
+        num_pixels = self._architecture.height * self._architecture.width
+        largest = min(LARGEST_BATCH, max(1, MOST_PIXELS // num_pixels))
+        for start in range(0, len(inputs), largest):
+            batch: Any = inputs[start : start + largest]
+            size = len(batch)
+            missing = (1 << (size - 1).bit_length()) - size
+            if missing:
+                batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+            for run in runs:
+                batch = run(batch)
+            outputs[start : start + size] = np.asarray(batch)[:size]
+        return outputs
+
+    def _run(self, span: Span) -> Run:
+        if keras.backend.backend() == "jax":
+            make = shared(_compiled, self._architecture)
+            run: Run = make(self._architecture, span)(self._model)
+            return run
+        if span not in self._on_batch:
+            self._on_batch[span] = _cut(self._model, span).predict_on_batch
+        return self._on_batch[span]
+
+
+def _cut(model: keras.Model, span: Span) -> keras.Model:
+    """A model of some layers of another, with which it shares their weights."""
+    part = model.get_layer(span.model)
+    inputs = part.layers[span.first].input if span.first else part.input
+    return keras.Model(inputs, part.layers[span.stop - 1].output)
+
+
+@lru_cache(maxsize=64)
+def _compiled(architecture: Architecture, span: Span) -> Callable[[keras.Model], Run]:
+    """A span, compiled for JAX; called with a model of the architecture, it takes its weights."""
+    import jax
+
+    model = template(architecture)
+    cut = _cut(model, span)
+    places = {id(variable): place for place, variable in enumerate(model.variables)}
+    used = [
+        [places[id(variable)] for variable in variables]
+        for variables in (cut.trainable_variables, cut.non_trainable_variables)
+    ]
+
+    def compute(trainable: Any, others: Any, batch: Any) -> Any:  # noqa: ANN401 # trees of JAX
+        return cut.stateless_call(trainable, others, batch, training=False)[0]
+
+    run = jax.jit(compute)
+
+    def of(model: keras.Model) -> Run:
+        variables = model.variables
+        weights = [[variables[place].value for place in places] for places in used]
+        return lambda batch: run(*weights, batch)
+
+    return of

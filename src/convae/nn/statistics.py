@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convae.errors import ParameterError
 from convae.images import to_float
 from convae.nn.backend import keras
-from convae.nn.predict import LARGEST_BATCH, predict
+from convae.nn.predict import LARGEST_BATCH, Predictor, Span
 
 MOST_IMAGES = 2048
 
@@ -23,24 +23,21 @@ class StatisticsRecomputer:
 
     Args:
         model: The result of `convae.nn.build.build_model`.
+        predictor: That of the model.
         images: uint8, or float32 in [0, 1], `(num_images, height, width, channels)`.
         chosen: Indices of those trained on; at most 2,048 of them, evenly spread, are used.
     """
 
     def __init__(
-        self, model: keras.Model, images: NDArray[np.generic], chosen: NDArray[np.intp]
+        self,
+        model: keras.Model,
+        predictor: Predictor,
+        images: NDArray[np.generic],
+        chosen: NDArray[np.intp],
     ) -> None:
-        self._encoder, self._decoder = model.get_layer("encoder"), model.get_layer("decoder")
+        self._model, self._predict = model, predictor
         spread = np.linspace(0, len(chosen) - 1, min(len(chosen), MOST_IMAGES)).astype(int)
         self._images = to_float(images[chosen[spread]])
-        self._stages = {
-            part.name: [
-                (layer, keras.Model(part.input, layer.input))
-                for layer in part.layers
-                if isinstance(layer, keras.layers.BatchNormalization)
-            ]
-            for part in (self._encoder, self._decoder)
-        }
 
     def __call__(self) -> None:
         """Set the statistics of every layer, from the images inwards and out again.
@@ -49,15 +46,22 @@ class StatisticsRecomputer:
             ParameterError: The weights have diverged.
         """
         self._settle("encoder", self._images)
-        self._settle("decoder", predict(self._encoder, self._images))
+        latents = self._predict(self._images, self._predict.whole("encoder"))
+        self._settle("decoder", latents)
 
     def _settle(self, part: str, inputs: NDArray[np.float32]) -> None:
         # In the order of the layers: what a layer sees depends on the statistics before it.
-        for layer, up_to_layer in self._stages[part]:
+        layers = self._predict.layers(part)
+        places = [n for n, layer in enumerate(layers) if layer.kind == "BatchNormalization"]
+        spans: list[Span] = []
+        for place in places:
+            layer = self._model.get_layer(part).get_layer(layers[place].name)
+            # One more span each time, so that each layer is compiled once.
+            spans.append(Span(part, spans[-1].stop if spans else 0, place))
             total = squares = np.float64(0)
             count = 0
             for start in range(0, len(inputs), LARGEST_BATCH):
-                seen = predict(up_to_layer, inputs[start : start + LARGEST_BATCH])
+                seen = self._predict(inputs[start : start + LARGEST_BATCH], *spans)
                 count += seen[..., 0].size
                 total = total + seen.sum(axis=(0, 1, 2), dtype=np.float64)
                 squares = squares + np.square(seen, dtype=np.float64).sum(axis=(0, 1, 2))

@@ -4,16 +4,22 @@ It neither chooses the images of a step nor keeps a history; `convae.nn.train` d
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.architecture.plan import Architecture
+from convae.architecture.recipe import TrainingOptions
 from convae.images import to_float
 from convae.images.memory import release
 from convae.nn.backend import keras
-from convae.nn.losses import Loss
+from convae.nn.build import shared, template
+from convae.nn.losses import LOSSES
+from convae.nn.optimizers import make_optimizer
 from convae.nn.translate import translate
 
 # Images in memory up to here lie on the device whole; of more, or of those in a file, each call
@@ -45,6 +51,32 @@ class Batches:
         return len(self.indices)
 
 
+@dataclass(frozen=True)
+class StepPlan:
+    """What a step computes, whatever the weights and the images.
+
+    Args:
+        architecture: That of the model.
+        options: The recipe.
+        num_steps: Steps of an epoch.
+    """
+
+    architecture: Architecture
+    options: TrainingOptions
+    num_steps: int
+
+    def without_what_no_step_needs(self) -> "StepPlan":
+        """Plans of equal steps made equal, so that trainings share what was compiled."""
+        options = replace(self.options, seed=0, validation_split=0.0, patience=None)
+        if options.learning_rate_schedule == "constant":
+            return replace(self, options=replace(options, epochs=1), num_steps=1)
+        return replace(self, options=options)
+
+    def make_optimizer(self) -> keras.optimizers.Optimizer:
+        """The optimizer of the recipe."""
+        return make_optimizer(self.options, self.num_steps)
+
+
 class Steps(Protocol):
     """Trains a model, which holds the state before `load` and after `store`."""
 
@@ -64,23 +96,20 @@ class Steps(Protocol):
 def make_steps(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    loss: Loss,
+    plan: StepPlan,
     images: NDArray[Any],
-    batch_size: int,
 ) -> Steps:
     """The way to train that is fastest on this backend.
 
     Args:
         model: The result of `convae.nn.build.build_model`.
-        optimizer: Built for the trainable variables of `model`.
-        loss: What is minimized.
+        optimizer: That of the plan, built for the trainable variables of `model`.
+        plan: What a step computes.
         images: All images, uint8 or float32 in [0, 1], `(num_images, height, width, channels)`; in
             memory or mapped from a file.
-        batch_size: Images per step, at most.
     """
-    if keras.backend.backend() == "jax":
-        return _CompiledSteps(model, optimizer, loss, images, batch_size)
-    return _SingleSteps(model, optimizer, loss, images)
+    kind = _CompiledSteps if keras.backend.backend() == "jax" else _SingleSteps
+    return kind(model, optimizer, plan, images)
 
 
 class _SingleSteps:
@@ -92,10 +121,10 @@ class _SingleSteps:
         self,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        loss: Loss,
+        plan: StepPlan,
         images: NDArray[Any],
     ) -> None:
-        model.compile(optimizer=optimizer, loss=loss)
+        model.compile(optimizer=optimizer, loss=LOSSES[plan.options.loss])
         self._model, self._images = model, images
 
     def load(self) -> None:
@@ -125,14 +154,13 @@ class _CompiledSteps:
         self,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        loss: Loss,
+        plan: StepPlan,
         images: NDArray[Any],
-        batch_size: int,
     ) -> None:
         import jax
 
-        self._model, self._optimizer, self._loss = model, optimizer, loss
-        self._images, self._batch_size = images, batch_size
+        self._model, self._optimizer, self._images = model, optimizer, images
+        self._batch_size = batch_size = plan.options.batch_size
         in_memory = not isinstance(images, np.memmap) and images.nbytes <= MOST_RESIDENT_BYTES
         self._resident = jax.device_put(images) if in_memory else None
         bytes_a_step = batch_size * math.prod(images.shape[1:]) * images.itemsize
@@ -140,7 +168,8 @@ class _CompiledSteps:
         if not in_memory:
             self.most_steps = max(1, min(MOST_STEPS, MOST_BLOCK_BYTES // bytes_a_step))
         self._state: Tree = None
-        self._run = jax.jit(self._run_compiled, donate_argnums=0)
+        make = shared(_compiled, plan.architecture)
+        self._run = make(plan.without_what_no_step_needs(), self.most_steps)
 
     def _variables(self) -> tuple[list[keras.Variable], ...]:
         model = self._model
@@ -189,8 +218,18 @@ class _CompiledSteps:
         filled[: len(values)] = values
         return filled
 
-    def _run_compiled(
-        self,
+
+@lru_cache(maxsize=8)
+def _compiled(plan: StepPlan, most_steps: int) -> Callable[..., Tree]:
+    """The loop over at most so many steps; weights and images are arguments."""
+    import jax
+    import jax.numpy as jnp
+
+    model, optimizer = template(plan.architecture), plan.make_optimizer()
+    loss = LOSSES[plan.options.loss]
+    optimizer.build(model.trainable_variables)
+
+    def run(
         state: Tree,
         num_steps: Tree,
         block: Tree,
@@ -198,11 +237,6 @@ class _CompiledSteps:
         offsets: Tree,
         largest_byte: Tree,
     ) -> Tree:
-        import jax
-        import jax.numpy as jnp
-
-        model, optimizer, loss = self._model, self._optimizer, self._loss
-
         def compute_loss(trainable: Tree, other: Tree, batch: Tree) -> Tree:
             outputs, other = model.stateless_call(trainable, other, batch, training=True)
             return loss(batch, outputs), other
@@ -220,5 +254,8 @@ class _CompiledSteps:
             trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
             return (trainable, other, moments), losses.at[index].set(value)
 
-        losses = jnp.zeros(self.most_steps, jnp.float32)
+        losses = jnp.zeros(most_steps, jnp.float32)
         return jax.lax.fori_loop(0, num_steps, step, (state, losses))
+
+    compiled: Callable[..., Tree] = jax.jit(run, donate_argnums=0)
+    return compiled

@@ -25,10 +25,9 @@ from convae.nn.backend import keras
 from convae.nn.build import get_weights, set_weights
 from convae.nn.checkpoint import Checkpoint, incomplete, read_checkpoint, write_checkpoint
 from convae.nn.losses import LOSSES, Loss
-from convae.nn.optimizers import make_optimizer
-from convae.nn.predict import LARGEST_BATCH, predict
+from convae.nn.predict import LARGEST_BATCH, Predictor
 from convae.nn.statistics import StatisticsRecomputer
-from convae.nn.steps import Batches, make_steps
+from convae.nn.steps import Batches, StepPlan, make_steps
 
 # A call of compiled steps cannot be interrupted.
 LONGEST_CALL_S = 0.5
@@ -78,9 +77,10 @@ def train(
     state = _Run(model, architecture, options, images, chosen, fingerprint, run)
     if run.resume:
         state.resume()
-    recomputer = (
-        StatisticsRecomputer(model, images, chosen) if options.recompute_statistics else None
-    )
+    predictor = Predictor(model, architecture)
+    recomputer = None
+    if options.recompute_statistics:
+        recomputer = StatisticsRecomputer(model, predictor, images, chosen)
 
     def recompute_statistics() -> None:
         if recomputer is not None:
@@ -96,7 +96,7 @@ def train(
                 val_loss = None
                 if len(held_out):
                     recompute_statistics()
-                    val_loss = _validate(model, images, held_out, LOSSES[options.loss])
+                    val_loss = _validate(predictor, images, held_out, LOSSES[options.loss])
                 state.finish_epoch(val_loss, time.monotonic() - started)
     finally:
         for observer in run.observers:
@@ -133,10 +133,10 @@ class _Run:
         self._path = run.checkpoint_path
         self._identity = {"fingerprint": fingerprint, "backend": keras.backend.backend()}
         self._observers = run.observers
-        self._optimizer = make_optimizer(options, self.num_steps)
+        plan = StepPlan(architecture, options, self.num_steps)
+        self._optimizer = plan.make_optimizer()
         self._optimizer.build(model.trainable_variables)
-        loss = LOSSES[options.loss]
-        self._steps = make_steps(model, self._optimizer, loss, images, options.batch_size)
+        self._steps = make_steps(model, self._optimizer, plan, images)
         self._steps_a_call = 1
         self._kept_at = time.monotonic()
 
@@ -263,11 +263,14 @@ class _Run:
         self._step, self._loss_sum = checkpoint.step, checkpoint.loss_sum
 
 
-def _validate(model: keras.Model, images: Images, held_out: NDArray[np.intp], loss: Loss) -> float:
+def _validate(
+    predictor: Predictor, images: Images, held_out: NDArray[np.intp], loss: Loss
+) -> float:
+    spans = [predictor.whole(part) for part in ("encoder", "decoder")]
     total = 0.0
     for start in range(0, len(held_out), LARGEST_BATCH):
         originals = to_float(images[held_out[start : start + LARGEST_BATCH]])
-        pair = map(keras.ops.convert_to_tensor, (originals, predict(model, originals)))
+        pair = map(keras.ops.convert_to_tensor, (originals, predictor(originals, *spans)))
         total += float(loss(*pair)) * len(originals)
     return total / len(held_out)
 

@@ -1,0 +1,58 @@
+"""What is compiled is shared by networks of one architecture, and weights are not."""
+
+import numpy as np
+import pytest
+
+from convae.architecture.plan import Architecture
+from convae.nn import build, predict
+from convae.nn.build import build_model, get_weights, template
+from convae.nn.predict import Predictor, Span
+
+SMALL = Architecture(9, 8, 3, (3, 4), 2)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((5, 9, 8, 3), dtype=np.float32)
+
+
+def test_two_networks_share_what_is_compiled_and_each_has_its_own_weights(images):
+    models = [build_model(SMALL, seed) for seed in (1, 2)]
+    one, two = (Predictor(model, SMALL) for model in models)
+    whole = [one.whole("encoder"), one.whole("decoder")]
+    found = one(images, *whole)
+    before = predict._compiled.cache_info()
+    others = two(images, *whole)
+    assert predict._compiled.cache_info().misses == before.misses
+    for model, outputs in zip(models, (found, others), strict=True):
+        np.testing.assert_allclose(outputs, model.predict_on_batch(images), atol=1e-6)
+    assert np.abs(found - others).max() > 1e-3
+    models[0].set_weights(models[1].get_weights())
+    np.testing.assert_array_equal(one(images, *whole), others)
+
+
+def test_layers_in_parts_compute_what_they_compute_together(images):
+    predictor = Predictor(build_model(SMALL, 1), SMALL)
+    whole = predictor.whole("encoder")
+    parts = [Span("encoder", 0, 3), Span("encoder", 3, 4), Span("encoder", 4, whole.stop)]
+    np.testing.assert_allclose(predictor(images, *parts), predictor(images, whole), atol=1e-6)
+    assert predictor(images, parts[0]).shape == (5, 5, 4, 3)
+    assert predictor(images[:0], *parts).shape == (0, 2)
+
+
+def test_what_is_compiled_from_stays_blank(images):
+    model = build_model(SMALL, 1)
+    Predictor(model, SMALL)(images, Predictor(model, SMALL).whole("encoder"))
+    kernels = [value for name, value in get_weights(template(SMALL)).items() if "kernel" in name]
+    assert all((kernel == 0).all() for kernel in kernels)
+
+
+def test_nothing_is_kept_of_a_large_network(images, monkeypatch):
+    assert template(SMALL) is template(SMALL)
+    monkeypatch.setattr(build, "MOST_SHARED_PARAMETERS", SMALL.num_parameters - 1)
+    assert template(SMALL) is not template(SMALL)
+    model = build_model(SMALL, 1)
+    before = predict._compiled.cache_info()
+    found = Predictor(model, SMALL)(images, Span("encoder", 0, 2))
+    assert predict._compiled.cache_info() == before
+    assert found.shape == (5, 5, 4, 3)
