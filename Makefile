@@ -9,9 +9,9 @@ BIN := $(VENV)/bin
 demo: install
 	$(BIN)/convae demo
 
-# A process for each core.
+# A process for each core; the tests of a file stay together, since they share what is compiled.
 test: install
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # The other backends, each in an environment of its own.
 BACKEND_TESTS := $(addprefix tests/test_,backends.py build.py estimator.py layers.py losses.py optimizers.py refine.py train.py translate.py \
