@@ -13,6 +13,7 @@ from PIL import Image
 
 from convae.baselines.formats import FormatSizes, break_even, newer_files, xz_filters
 from convae.coding.archive import ArchiveWriter
+from convae.datasets import load_dataset
 from convae.images import exact_batches, read_exact, write_image
 from convae.storage.modelfile import read_model
 
@@ -278,3 +279,11 @@ def test_pictures_of_one_size_come_together_and_none_at_all_is_refused(pictures,
     assert [name for name, _ in skipped] == ["broken.png"]
     monkeypatch.setattr("convae.images.exact.BATCH_BYTES", 1)
     assert [len(names) for _, names in exact_batches(pictures, [])] == [1] * 8
+
+
+def test_each_job_can_go_through_the_original_pictures_anew(pictures):
+    originals = load_dataset(pictures, size=(12, 12), channels=1).originals()
+    passes = [[(batch.shape, names) for batch, names in originals] for _ in range(2)]
+    assert passes[0] == passes[1]
+    assert sum(len(names) for _, names in passes[0]) == 8
+    assert load_dataset("digits").originals() is None

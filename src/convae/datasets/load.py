@@ -81,16 +81,29 @@ class Dataset:
             return self.train, self.names()
         return self.test, list(self.test_paths or map(str, range(len(self.test))))
 
-    def originals(self) -> Iterator[tuple[NDArray[Any], list[str]]] | None:
-        """The training pictures as their files hold them, at their own sizes, with their names.
-
-        Returns:
-            What `convae.images.exact_batches` yields; None where the images are no picture files.
-        """
+    def originals(self) -> "Originals | None":
+        """The training pictures as their files hold them; None where these are no picture files."""
         folder = Path(self.name)
         if not self.paths or not (folder / self.paths[0]).is_file():
             return None
-        return exact_batches(folder, [], names=self.paths)
+        return Originals(folder, self.paths)
+
+
+@dataclass(frozen=True)
+class Originals:
+    """Pictures of a folder at their own sizes; each pass reads the files again.
+
+    Args:
+        folder: Where they lie.
+        paths: The path of each in it.
+    """
+
+    folder: Path
+    paths: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[tuple[NDArray[Any], list[str]]]:
+        """What `convae.images.exact_batches` yields."""
+        return exact_batches(self.folder, [], names=self.paths)
 
 
 def load_dataset(

@@ -1,5 +1,8 @@
 """Learn what is normal: neighbors in each space, and how latents are spread."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
@@ -45,14 +48,9 @@ def fit_scores(network: Network, images: Selection, seed: int) -> AnomalyScores:
 
 def fit_spaces(images: Images, seed: int) -> dict[str, Neighbors]:
     """Images as neighbors, by space; there must be 2 or more."""
-    found = {}
-    for space in spaces_for(images.shape[3]):
-        features = SPACES[space].features
-        drawn = drawn_indices(len(images), MOST_FITTED, seed)
-        mean, components = fit_axes(features(images[drawn]), seed)
-        projected = [(features(images[part]) - mean) @ components.T for part in chunks(images)]
-        found[space] = Neighbors(mean, components, np.concatenate(projected))
-    return found
+    return {
+        space: _fit(SPACES[space].features, images, seed) for space in spaces_for(images.shape[3])
+    }
 
 
 def fit_neighbors(vectors: Floats, seed: int) -> Neighbors:
@@ -62,8 +60,15 @@ def fit_neighbors(vectors: Floats, seed: int) -> Neighbors:
         vectors: float32 `(num_vectors, num_features)`, 2 or more of them.
         seed: Decides which of many vectors the components are fitted on.
     """
-    mean, components = fit_axes(vectors[drawn_indices(len(vectors), MOST_FITTED, seed)], seed)
-    return Neighbors(mean, components, np.ascontiguousarray((vectors - mean) @ components.T))
+    return _fit(lambda some: some, vectors, seed)
+
+
+def _fit(features: Callable[[Any], Floats], things: Any, seed: int) -> Neighbors:  # noqa: ANN401
+    """Things as neighbors by their features, which are made of a few of them at a time."""
+    drawn = drawn_indices(len(things), MOST_FITTED, seed)
+    mean, components = fit_axes(features(things[drawn]), seed)
+    projected = [(features(things[part]) - mean) @ components.T for part in chunks(things)]
+    return Neighbors(mean, components, np.concatenate(projected))
 
 
 def fit_axes(vectors: Floats, seed: int) -> tuple[Floats, Floats]:
