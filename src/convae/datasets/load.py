@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -81,16 +81,21 @@ class Dataset:
             return self.train, self.names()
         return self.test, list(self.test_paths or map(str, range(len(self.test))))
 
-    def originals(self) -> "Originals | None":
-        """The training pictures as their files hold them; None where these are no picture files."""
+    def originals(self) -> Iterable[tuple[NDArray[Any], list[str]]] | None:
+        """The training pictures as their files hold them, at their own sizes, with their names.
+
+        Returns:
+            What `convae.images.exact_batches` yields, at each pass anew; None where the images are
+            no picture files.
+        """
         folder = Path(self.name)
         if not self.paths or not (folder / self.paths[0]).is_file():
             return None
-        return Originals(folder, self.paths)
+        return _Originals(folder, self.paths)
 
 
 @dataclass(frozen=True)
-class Originals:
+class _Originals:
     """Pictures of a folder at their own sizes; each pass reads the files again.
 
     Args:
