@@ -7,6 +7,7 @@ from oracle import decode, encode, random_weights
 from convae import ConvAutoencoder
 from convae.architecture.plan import Architecture
 from convae.architecture.recipe import TrainingOptions
+from convae.nn.backend import keras
 from convae.storage.modelfile import ModelContents
 
 SAME = 1e-5
@@ -67,3 +68,30 @@ def test_the_loss_of_the_first_step_is_that_of_the_definition(digits):
     rebuilt = decode(architecture, model.weights_, encode(architecture, model.weights_, images))
     # With the statistics recomputed from the one batch, inference is what training saw.
     assert np.mean((rebuilt - images) ** 2) == pytest.approx(model.history_[0]["loss"], abs=SAME)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("image_data_format", "channels_first"),
+        ("floatx", "float16"),
+        ("dtype_policy", "mixed_float16"),
+    ],
+)
+def test_what_keras_is_told_for_the_whole_process_changes_nothing(digits, setting, value):
+    # An architecture for each, since what is compiled is kept.
+    recipe = {"filters": (len(setting),), "latent_dim": 2, "epochs": 2, "loss": "ssim"}
+    before = getattr(keras.config, setting)()
+    getattr(keras.config, f"set_{setting}")(value)
+    try:
+        model = ConvAutoencoder(**recipe).fit(digits)
+        found = model.reconstruct(digits)
+        if setting == "floatx":
+            assert keras.config.floatx() == value
+    finally:
+        getattr(keras.config, f"set_{setting}")(before)
+    assert {weight.dtype for weight in model.weights_.values()} == {np.dtype(np.float32)}
+    again = ConvAutoencoder(**recipe).fit(digits)
+    np.testing.assert_array_equal(again.reconstruct(digits), found)
+    expected = decode(model.architecture_, model.weights_, model.transform(digits))
+    np.testing.assert_allclose(found, expected, atol=SAME)

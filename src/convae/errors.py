@@ -7,6 +7,7 @@
     │   └── DataUnavailableError    it is not here and cannot be downloaded
     ├── ModelFileError          a stored file is damaged, hostile or new  (also a ValueError)
     ├── OutputError             a file cannot be written                  (also an OSError)
+    ├── BackendError            this process cannot compute               (also a RuntimeError)
     └── MissingExtraError       an optional package is not installed      (also an ImportError)
 
 A message states the rule, what was received and the remedy, in that order.
@@ -39,6 +40,10 @@ class ModelFileError(ConvaeError, ValueError):
 
 class OutputError(ConvaeError, OSError):
     """A file cannot be written; whatever stood there before is untouched."""
+
+
+class BackendError(ConvaeError, RuntimeError):
+    """The library that computes cannot do so in this process or on this machine."""
 
 
 class MissingExtraError(ConvaeError, ImportError):

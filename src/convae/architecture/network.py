@@ -11,11 +11,22 @@ Floats = NDArray[np.float32]
 
 
 class Network(Protocol):
-    """A trained network, applied to arrays of any length in bounded memory."""
+    """A trained network, applied to arrays of any length in bounded memory.
+
+    Threads may share one.
+    """
 
     @property
     def architecture(self) -> Architecture:
         """Its shape."""
+
+    def start(self) -> None:
+        """Make ready to compute; whoever reads much before computing calls this first.
+
+        Raises:
+            BackendError: This process cannot compute.
+            MissingExtraError: The library that computes is not installed.
+        """
 
     def encode(self, images: Floats) -> Floats:
         """The latents of images.

@@ -328,13 +328,18 @@ class ConvAutoencoder(
         return self.architecture_.latent_dim
 
     def check(self) -> None:
-        """Refuse parameters outside their ranges, before anything is read.
+        """Refuse what `fit` would refuse, before anything is read.
 
         Raises:
-            ParameterError: One of them is.
+            ParameterError: A parameter is outside its range.
+            BackendError: This process cannot compute.
+            MissingExtraError: The backend's package is not installed.
         """
         Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, self.filters, self.latent_dim)
         self._training_options(1)
+        from convae.nn.backend import start
+
+        start()
 
     def _training_options(self, num_images: int) -> TrainingOptions:
         names = [*TrainingOptions.__dataclass_fields__, "fewest_epochs"]

@@ -6,6 +6,7 @@ taken, and an archive without its end is refused, so what comes out is what went
 
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -180,7 +181,7 @@ class ArchiveWriter:
 
 
 class ImageArchive(Sequence[NDArray[Any]]):
-    """The images of an archive: a sequence that decodes what it is asked for.
+    """The images of an archive: a sequence that decodes what it is asked for, also in threads.
 
     Args:
         path: The archive.
@@ -192,6 +193,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
 
     def __init__(self, path: str | os.PathLike[str], models: Sequence[Model] = ()) -> None:
         self._where = printable(path)
+        self._turn = threading.RLock()
         try:
             self._stream = Path(path).open("rb")  # noqa: SIM115 # until `close`
         except (OSError, ValueError) as error:
@@ -375,8 +377,9 @@ class ImageArchive(Sequence[NDArray[Any]]):
 
     def _record(self, offset: int) -> tuple[bytes, bytes]:
         """Kind and contents of a record; the file is then behind it."""
-        kind, length, crc = self._head_of(offset)
-        payload = self._stream.read(length)
+        with self._turn:
+            kind, length, crc = self._head_of(offset)
+            payload = self._stream.read(length)
         if zlib.crc32(payload, zlib.crc32(kind)) != crc:
             raise self._refused("bytes whose checksum is another one")
         return kind, payload

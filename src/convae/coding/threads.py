@@ -1,10 +1,11 @@
 """Work that is shared out over threads: NumPy lets others run while it computes."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -16,9 +17,35 @@ Run = Callable[..., Iterable[Any]]
 
 @contextmanager
 def threads() -> Iterator[Run]:
-    """The `map` of a thread for each core; matrix products keep to the thread they are in."""
-    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    """The `map` of a thread for each core; matrix products keep to the thread they are in.
+
+    Beside the main thread they do as they please: there OpenBLAS does not lift a limit again.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    limit = _SINGLE_PRODUCTS if in_main_thread else nullcontext()
+    with limit, ThreadPoolExecutor(os.cpu_count()) as pool:
         yield pool.map
+
+
+class _SingleProducts:
+    """Keeps matrix products to one thread until the last block is left, in whatever order."""
+
+    def __init__(self) -> None:
+        self._limit = ExitStack()
+        self._num_blocks = 0
+
+    def __enter__(self) -> None:
+        if not self._num_blocks:
+            self._limit.enter_context(_libraries().limit(limits=1, user_api="blas"))
+        self._num_blocks += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._num_blocks -= 1
+        if not self._num_blocks:
+            self._limit.close()
+
+
+_SINGLE_PRODUCTS = _SingleProducts()
 
 
 @cache

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.architecture.plan import Architecture, Layer
-from convae.nn.backend import keras
+from convae.nn.backend import FLOATS, keras, settled, start
 from convae.nn.layers import Conv2D, Conv2DTranspose
 
 # The kinds of layers that are ours; all others are Keras's own.
 KINDS: dict[str, Any] = {"Conv2D": Conv2D, "Conv2DTranspose": Conv2DTranspose}
+WITH_CHANNELS = {"Conv2D", "Conv2DTranspose", "Flatten", "Cropping2D"}
 MakeInitializer = Callable[[], keras.initializers.Initializer]
 # Of a network for which a template, and what was compiled from it, is kept for others like it.
 MOST_SHARED_PARAMETERS = 2**22
@@ -92,20 +93,24 @@ _template = lru_cache(maxsize=8)(build_blank)
 
 
 def _build(architecture: Architecture, initializer: MakeInitializer) -> keras.Model:
+    start()
     layers = list(architecture.layers())
-    encoder, decoder = (
-        _build_part(part, [layer for layer in layers if layer.model == part], initializer)
-        for part in ("encoder", "decoder")
-    )
-    outputs = decoder(encoder(encoder.input))
-    return keras.Model(encoder.input, outputs, name="autoencoder")
+    with settled():
+        encoder, decoder = (
+            _build_part(part, [layer for layer in layers if layer.model == part], initializer)
+            for part in ("encoder", "decoder")
+        )
+        outputs = decoder(encoder(encoder.input))
+        return keras.Model(encoder.input, outputs, name="autoencoder")
 
 
 def _build_part(name: str, layers: Iterable[Layer], initializer: MakeInitializer) -> keras.Model:
     first, *others = layers
-    inputs = volume = keras.Input(first.output_shape, name=first.name)
+    inputs = volume = keras.Input(first.output_shape, name=first.name, dtype=FLOATS)
     for layer in others:
-        settings = dict(layer.settings)
+        settings = {"dtype": FLOATS, **layer.settings}
+        if layer.kind in WITH_CHANNELS:
+            settings["data_format"] = "channels_last"
         if "kernel" in layer.weights:
             settings["kernel_initializer"] = initializer()
         kind = KINDS.get(layer.kind) or getattr(keras.layers, layer.kind)

@@ -24,7 +24,7 @@ from convae.coding.contexts import (
 )
 from convae.coding.prediction import CODED_CENTER, predict, relative
 from convae.coding.samples import Contexts
-from convae.nn.backend import keras
+from convae.nn.backend import FLOATS, keras, settled, start
 
 ops = keras.ops
 Batch = tuple[dict[str, NDArray[Any]], NDArray[np.float32]]
@@ -54,6 +54,7 @@ SCALES = {
 }
 
 
+@settled()
 def train_contexts(
     draw: Callable[[], Contexts],
     plane: int,
@@ -90,6 +91,7 @@ def train_contexts(
             if progress is not None:
                 progress(step, num_steps)
 
+    start()
     model = _ContextModel(plane, num_planes)
     model.draw(seed)
     train = _train_on_jax if keras.backend.backend() == "jax" else _train
@@ -190,12 +192,12 @@ class _ContextModel(keras.Model):  # type: ignore[misc] # Keras is untyped
     """The network in floats that hold the rounded numbers; its output is the cost in nats."""
 
     def __init__(self, plane: int, num_planes: int) -> None:
-        super().__init__(name="context_model")
+        super().__init__(name="context_model", dtype=FLOATS)
         self.plane, self.num_planes = plane, num_planes
         self._looked_up = looked_up(plane, num_planes)
         self._kinds = table_shapes(plane, num_planes, HIDDEN)
         self.weights_by_name = {
-            name: self.add_weight(shape=shape, initializer="zeros", name=name, dtype="float32")
+            name: self.add_weight(shape=shape, initializer="zeros", name=name, dtype=FLOATS)
             for name, (_, shape) in self._kinds.items()
         }
         self.built = True

@@ -38,7 +38,9 @@ def _structural_dissimilarity(
     """1 - SSIM, as `convae.images.metrics.ssim` defines SSIM, averaged over the batch."""
 
     def window_mean(planes: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.ops.average_pool(planes, SSIM_WINDOW, strides=1, padding="valid")
+        return keras.ops.average_pool(
+            planes, SSIM_WINDOW, strides=1, padding="valid", data_format="channels_last"
+        )
 
     return 1 - keras.ops.mean(similarity_map(targets, reconstructions, window_mean))
 

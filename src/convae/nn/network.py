@@ -1,6 +1,6 @@
 """A network in Keras: built when it is first used, so that a model is loaded without Keras."""
 
-from functools import cached_property
+import threading
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 
 class KerasNetwork:
-    """The `convae.architecture.network.Network` that runs on Keras.
+    """The `convae.architecture.network.Network` that runs on Keras; threads may share one.
 
     Args:
         architecture: Its shape.
@@ -28,6 +28,8 @@ class KerasNetwork:
         self._architecture = architecture
         self._weights = weights
         self._model: keras.Model | None = None
+        self._made_predictor: Predictor | None = None
+        self._lock = threading.RLock()
 
     @classmethod
     def of(cls, architecture: Architecture, model: "keras.Model") -> Self:
@@ -44,18 +46,26 @@ class KerasNetwork:
     @property
     def keras_model(self) -> "keras.Model":
         """The Keras model `autoencoder`; training it further changes this network too."""
-        if self._model is None:
-            from convae.nn.build import build_blank, set_weights
+        with self._lock:
+            if self._model is None:
+                from convae.nn.build import build_blank, set_weights
 
-            model = build_blank(self._architecture)
-            set_weights(model, self._weights)
-            self._model, self._weights = model, {}
-        return self._model
+                model = build_blank(self._architecture)
+                set_weights(model, self._weights)
+                self._model, self._weights = model, {}
+            return self._model
+
+    def start(self) -> None:
+        """Start the backend, as `Network.start` says."""
+        from convae.nn.backend import start
+
+        start()
 
     def weights(self) -> dict[str, Floats]:
         """Copies of all weights, keyed `model/layer/variable`."""
-        if self._model is None:
-            return {name: value.copy() for name, value in self._weights.items()}
+        with self._lock:
+            if self._model is None:
+                return {name: value.copy() for name, value in self._weights.items()}
         from convae.nn.build import get_weights
 
         return get_weights(self._model)
@@ -72,12 +82,15 @@ class KerasNetwork:
         """What encoding and decoding make of images, as `Network.reconstruct` says."""
         return self._predictor(images, *map(self._predictor.whole, ("encoder", "decoder")))
 
-    @cached_property
+    @property
     def _predictor(self) -> "Predictor":
-        from convae.nn.predict import Predictor
+        with self._lock:
+            if self._made_predictor is None:
+                from convae.nn.predict import Predictor
 
-        return Predictor(self.keras_model, self._architecture)
+                self._made_predictor = Predictor(self.keras_model, self._architecture)
+            return self._made_predictor
 
-    def __getstate__(self) -> dict[str, object]:
+    def __reduce__(self) -> tuple[object, ...]:
         # A copy in another process has the weights, and builds its own model.
-        return {"_architecture": self._architecture, "_weights": self.weights(), "_model": None}
+        return type(self), (self._architecture, self.weights())

@@ -1,5 +1,6 @@
 """Run parts of a Keras model over many inputs, in batches of bounded memory, in inference mode."""
 
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.architecture.plan import Architecture, Layer
-from convae.nn.backend import keras
+from convae.nn.backend import keras, start
 from convae.nn.build import shared, template
 
 LARGEST_BATCH = 256
@@ -46,6 +47,8 @@ class Predictor:
     def __init__(self, model: keras.Model, architecture: Architecture) -> None:
         self._model, self._architecture = model, architecture
         self._on_batch: dict[Span, Run] = {}
+        # Beside JAX, where a call changes nothing, Keras computes for one thread at a time.
+        self._turn = threading.Lock()
 
     def layers(self, model: str) -> list[Layer]:
         """The layers of "encoder" or "decoder", in order."""
@@ -67,21 +70,22 @@ class Predictor:
         Returns:
             float32 `(num_inputs, ...)`.
         """
+        start()
         last = spans[-1]
         shape = self.layers(last.model)[last.stop - 1].output_shape
         outputs = np.empty((len(inputs), *shape), np.float32)
         runs = [self._run(span) for span in spans]
         num_pixels = self._architecture.height * self._architecture.width
         largest = min(LARGEST_BATCH, max(1, MOST_PIXELS // num_pixels))
-        for start in range(0, len(inputs), largest):
-            batch: Any = inputs[start : start + largest]
+        for first in range(0, len(inputs), largest):
+            batch: Any = inputs[first : first + largest]
             size = len(batch)
             missing = (1 << (size - 1).bit_length()) - size
             if missing:
                 batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
             for run in runs:
                 batch = run(batch)
-            outputs[start : start + size] = np.asarray(batch)[:size]
+            outputs[first : first + size] = np.asarray(batch)[:size]
         return outputs
 
     def _run(self, span: Span) -> Run:
@@ -89,9 +93,14 @@ class Predictor:
             make = shared(_compiled, self._architecture)
             run: Run = make(self._architecture, span)(self._model)
             return run
-        if span not in self._on_batch:
-            self._on_batch[span] = _cut(self._model, span).predict_on_batch
-        return self._on_batch[span]
+
+        def run_alone(batch: Any) -> Any:  # noqa: ANN401 # an array of any backend
+            with self._turn:
+                if span not in self._on_batch:
+                    self._on_batch[span] = _cut(self._model, span).predict_on_batch
+                return self._on_batch[span](batch)
+
+        return run_alone
 
 
 def _cut(model: keras.Model, span: Span) -> keras.Model:

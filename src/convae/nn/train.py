@@ -21,7 +21,7 @@ from convae.architecture.recipe import TrainingOptions
 from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.errors import ParameterError
 from convae.images import to_float
-from convae.nn.backend import keras
+from convae.nn.backend import keras, settled
 from convae.nn.build import get_weights, set_weights
 from convae.nn.checkpoint import Checkpoint, incomplete, read_checkpoint, write_checkpoint
 from convae.nn.losses import LOSSES, Loss
@@ -39,6 +39,7 @@ Images = NDArray[np.uint8] | NDArray[np.float32]
 Weights = dict[str, NDArray[np.float32]]
 
 
+@settled()
 def train(
     model: keras.Model,
     architecture: Architecture,

@@ -53,6 +53,7 @@ def embed(
             f"Pass another path for one of them."
         )
     trained = load_model(model)
+    trained.network.start()
     dataset, originals, names = load_for(trained, images, reading)
     prepare_folder(output.parent)
     latents = trained.autoencoder.transform(originals, refinement_steps=refine)

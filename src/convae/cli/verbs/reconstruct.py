@@ -56,6 +56,7 @@ def reconstruct(
     from convae import load_model, prepare_folder, write_reconstructions
 
     trained = load_model(model)
+    trained.network.start()
     dataset, originals, names = load_for(trained, images, reading)
     prepare_folder(out)
     result = write_reconstructions(out, trained.autoencoder, originals, names, count, refine)
