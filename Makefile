@@ -11,7 +11,7 @@ demo: install
 
 # A process for each core; the tests of a file stay together, since they share what is compiled.
 test: install
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # The other backends, each in an environment of its own.
 BACKEND_TESTS := $(addprefix tests/test_,backends.py build.py estimator.py layers.py losses.py optimizers.py refine.py train.py translate.py \

@@ -1,9 +1,12 @@
 """The verbs `compress` and `decompress`, and the option --codec of `train`."""
 
+import csv
 import io
 import json
 import lzma
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from PIL import Image
 from convae.baselines.formats import FormatSizes, break_even, newer_files, xz_filters
 from convae.coding.archive import ArchiveWriter
 from convae.datasets import load_dataset
+from convae.errors import OutputError
 from convae.images import exact_batches, read_exact, write_image
 from convae.storage.modelfile import read_model
 
@@ -96,7 +100,8 @@ def test_a_tiny_archive_holds_pictures_of_the_models_size(command, codec_path, p
     assert command("decompress", out, tmp_path / "again", "--model", codec_path).code == 0
     found = read_exact(tmp_path / "again" / "sub" / "color.png")
     assert found.shape == (28, 28, 1)
-    done = command("compress", codec_path, pictures, out, "--tiny")
+    assert "x.cae exists" in command("compress", codec_path, pictures, out, "--tiny").err
+    done = command("compress", codec_path, pictures, out, "--tiny", "--overwrite")
     assert "PSNR" in done.out
 
 
@@ -114,7 +119,7 @@ def test_the_report_says_what_others_take_and_when_the_model_pays(
     noise = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
     np.save(tmp_path / "noise.npy", noise)
     done = command(
-        "compress", codec_path, tmp_path / "noise.npy", tmp_path / "x.cae", "--compare", "--json"
+        "compress", codec_path, tmp_path / "noise.npy", tmp_path / "y.cae", "--compare", "--json"
     )
     peers = json.loads(done.out)["peers"]
     assert peers["zlib, one stream"] > noise.size
@@ -179,7 +184,7 @@ def test_the_report_says_what_it_cannot_count(command, codec_path, digits, tmp_p
     arguments = "compress", codec_path, tmp_path / "digits.npy", tmp_path / "x.cae", "--compare"
     assert "Not counted" not in command(*arguments).out
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    out = command(*arguments).out
+    out = command(*arguments, "--overwrite").out
     assert 'Not counted: JPEG XL and AVIF; pip install "convae[formats]"' in out
     assert "AVIF, one" not in out
 
@@ -190,31 +195,88 @@ def test_the_model_breaks_even_after_so_many_images():
     assert break_even(1000, 90, 90) is None
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../out.png", "/etc/out.png", "a/../../b.png", "C:x.png", "a\\b.png", "x.png.", "nul\n"],
-)
-def test_names_that_lead_elsewhere_are_refused(command, tmp_path, name):
-    path = tmp_path / "x.cae"
+def archive_of(path, *names):
     with path.open("wb") as stream:
         writer = ArchiveWriter(stream, random_model(), "m", with_model=True)
-        writer.add(smooth_images(1, 9, 9, 1), [name])
+        writer.add(smooth_images(len(names), 9, 9, 1), list(names))
         writer.close()
-    done = command("decompress", path, tmp_path / "deep" / "out")
-    assert done.code == 1
-    assert "must give each picture a name of its own inside the folder" in done.err
-    assert [item.name for item in tmp_path.rglob("*.png*")] == []
+    return smooth_images(len(names), 9, 9, 1)
 
 
-def test_two_pictures_of_one_name_are_refused(command, tmp_path):
+@pytest.mark.parametrize("name", ["../out.png", "/etc/out.png", "a/../../b.png", "..", "/"])
+def test_names_that_lead_elsewhere_stay_inside_the_folder(command, tmp_path, name):
+    archive_of(tmp_path / "x.cae", name)
+    done = command("decompress", tmp_path / "x.cae", tmp_path / "deep" / "out")
+    assert done.code == 0
+    (picture,) = tmp_path.rglob("*.png")
+    assert picture.is_relative_to(tmp_path / "deep" / "out")
+
+
+def test_names_that_meet_all_come_back_and_a_table_tells_of_them(command, tmp_path):
+    names = ["x.jpg", "x.jpg.png", "12:30.png", "new\nline.png", "v1./b.png", "a.jpg",
+             "a.jpg.png/q.png", "n" * 300]  # fmt: skip
+    images = archive_of(tmp_path / "x.cae", *names)
+    out = tmp_path / "out"
+    assert command("decompress", tmp_path / "x.cae", out).code == 0
+    assert sum(path.is_file() for path in out.rglob("*.png")) == len(names)
+    with (out / "names.csv").open(newline="", encoding="utf-8") as table:
+        told = {row["name"]: row["file"] for row in csv.DictReader(table)}
+    assert sorted(told) == ["a.jpg", "n" * 300, "x.jpg"]
+    for image, name in zip(images, names, strict=True):
+        np.testing.assert_array_equal(read_exact(out / told.get(name, name)), image)
+
+
+def test_files_that_exist_are_replaced_on_request_alone(command, codec_path, pictures, tmp_path):
+    archive_of(tmp_path / "x.cae", "a.png", "b.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "b.png").write_bytes(b"mine")
+    done = command("decompress", tmp_path / "x.cae", out)
+    assert (done.code, "b.png exists" in done.err) == (1, True)
+    assert [path.name for path in out.iterdir()] == ["b.png"]
+    assert command("decompress", tmp_path / "x.cae", out, "--overwrite").code == 0
+    assert len(list(out.iterdir())) == 2
+
+
+def test_no_verb_writes_over_what_it_reads(command, codec_path, pictures, tmp_path):
+    archive, array = tmp_path / "x.cae", tmp_path / "a.npy"
+    archive_of(archive, "a.png")
+    (tmp_path / "b.npy").write_bytes(archive.read_bytes())
+    np.save(array, np.zeros((3, 28, 28), np.uint8))
+    (tmp_path / "link").symlink_to(codec_path)
+    before = {path: path.read_bytes() for path in (codec_path, archive, array, tmp_path / "b.npy")}
+    for arguments in (
+        ("compress", codec_path, pictures, codec_path),
+        ("compress", codec_path, pictures, tmp_path / "link"),
+        ("compress", codec_path, array, array),
+        ("embed", codec_path, array, array),
+        ("decompress", tmp_path / "b.npy", tmp_path / "b.npy"),
+    ):
+        done = command(*arguments, "--overwrite")
+        assert done.code == 1
+        assert "must not replace what it is made of" in done.err
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_only_one_process_at_a_time_adds_to_an_archive(codec, digits, tmp_path):
     path = tmp_path / "x.cae"
-    with path.open("wb") as stream:
-        writer = ArchiveWriter(stream, random_model(), "m", with_model=True)
-        writer.add(smooth_images(2, 9, 9, 1), ["a", "a.png"])
-        writer.close()
-    done = command("decompress", path, tmp_path / "out")
-    assert done.code == 1
-    assert "twice" in done.err
+    codec.compress(digits[:3], path)
+    started, go_on = threading.Event(), threading.Event()
+
+    def batches():
+        started.set()
+        go_on.wait(60)
+        yield digits[3:5], ()
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(codec.compress, batches(), path, append=True)
+        started.wait(60)
+        with pytest.raises(OutputError, match="Only one run at a time may write here"):
+            codec.compress(digits[5:9], path, append=True)
+        go_on.set()
+        assert first.result().num_images == 5
+    assert codec.compress(digits[5:9], path, append=True).num_images == 9
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_fits_no_picture_or_no_array_is_refused(command, tmp_path):

@@ -108,18 +108,19 @@ def test_only_so_many_overlays_are_left_and_those_of_an_earlier_search_are_gone(
     others = zeros[2][:6]
     names = [str(index) for index in range(6)]
     (tmp_path / "overlays").mkdir()
-    (tmp_path / "overlays" / "000099.png").write_bytes(b"old")
-    (tmp_path / "overlays" / "mine.txt").write_bytes(b"kept")
+    (tmp_path / "overlays" / "000099.png").write_bytes(b"mine")
+    (tmp_path / "overlays" / "mine.txt").write_bytes(b"mine")
+    write_detections(tmp_path, detector, others, names, num_shown=6)
     write_detections(tmp_path, detector, others, names, num_shown=2)
     left = {path.name for path in (tmp_path / "overlays").iterdir()}
     lowest = np.argsort(detector.score_samples(others))[:2]
-    assert left == {"mine.txt", *(f"{index:06}.png" for index in lowest)}
+    assert left == {"000099.png", "mine.txt", *(f"{index:06}.png" for index in lowest)}
     write_detections(tmp_path / "none", detector, others, names, num_shown=0)
     assert not (tmp_path / "none" / "overlays").exists()
 
 
 def test_an_exit_code_tells_a_pipeline_on_request(command, detector_path, pictures, tmp_path):
-    options = ("--out", tmp_path, "--false-alarm-rate", "0.1")
+    options = ("--out", tmp_path, "--false-alarm-rate", "0.1", "--overwrite")
     assert command("detect", detector_path, pictures, *options).code == 0
     assert command("detect", detector_path, pictures, *options, "--fail").code == 3
     normal = pictures / "zero0.png"
@@ -133,6 +134,7 @@ def test_other_normal_images_can_calibrate(command, detector_path, pictures, tmp
     assert done.code == 0
     # Held against themselves, none of nine has a p-value below 2 / 10.
     assert json.loads(done.out)["num_flagged"] == 0
+    options = (*options, "--overwrite")
     done = command("detect", detector_path, pictures, "--calibrate", pictures / "sub", *options)
     assert done.code == 1
     assert "received 2, which support 0.333 or more." in done.err

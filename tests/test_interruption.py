@@ -17,6 +17,7 @@ import pytest
 from convae import ConvAutoencoder
 from convae.cli.main import main
 from convae.report.runs import CHECKPOINT, MODEL
+from convae.storage.files import open_whole
 from convae.storage.safefile import read_tensors
 
 CONVAE = Path(sys.executable).with_name("convae")
@@ -315,3 +316,59 @@ convae.cli.main.entry_point()
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S
     )
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_does_what_ctrl_c_does(data, tmp_path, number):
+    with start(data, tmp_path, "--epochs", "4", stderr=subprocess.PIPE, text=True) as process:
+        wait_for_line(process.stderr, "epoch 1/4")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, out) == (130, "")
+    assert "Interrupted; the training so far is kept in" in err
+    assert names_in(tmp_path) == [CHECKPOINT]
+
+
+def test_ctrl_c_ends_quietly_from_the_first_moment(tmp_path):
+    """The program is stopped while it imports its modules."""
+    for delay_s in (0.0, 0.03, 0.06, 0.1, 0.15, 0.2):
+        # Python's own beginning, before any line of ours, is not ours to guard.
+        program = "import sys; from convae.cli import start; sys.argv[1:] = ['info'];"
+        program += "print('ready', file=sys.stderr, flush=True); start.entry_point()"
+        with subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr.readline() == "ready\n"
+            time.sleep(0.02 + delay_s)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=TIMEOUT_S)
+        assert "Traceback" not in err
+        assert process.returncode in (0, 130)
+
+
+def test_what_a_killed_process_left_goes_with_the_next_run(tmp_path):
+    """A file and a folder half written by one that is dead, and one that is being written."""
+    program = f"""
+import os, signal
+from convae.storage.files import open_whole, results_folder
+with results_folder({str(tmp_path)!r}) as work, open_whole({str(tmp_path / "x")!r}) as stream:
+    (work / "half").write_bytes(b"half")
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program])
+    assert done.returncode == -signal.SIGKILL
+    assert len(names_in(tmp_path)) == 2
+    with open_whole(tmp_path / "other") as stream:
+        assert len(names_in(tmp_path)) == 1
+        stream.write(b"whole")
+        again = (
+            f"from convae.storage.files import write_whole as w; w({str(tmp_path)!r} + '/y', b'y')"
+        )
+        subprocess.run([sys.executable, "-c", again], check=True)
+    assert names_in(tmp_path) == ["other", "y"]
+    assert (tmp_path / "other").read_bytes() == b"whole"

@@ -26,6 +26,7 @@ from convae.report.runs import (
     write_reconstructions,
     write_run,
 )
+from convae.report.tables import csv_table, unguarded
 
 NAMES = [f"{index}.png" for index in range(64)]
 
@@ -180,8 +181,9 @@ def test_one_image_will_do(tmp_path, fitted, digits):
 
 def test_a_folder_in_the_way_of_a_result_is_refused_and_stays(tmp_path, fitted, digits):
     (tmp_path / "gallery.png").mkdir()
-    with pytest.raises(OutputError, match=r"gallery\.png gave 'a folder is in the way'"):
+    with pytest.raises(OutputError, match="gave 'a folder is in the way'"):
         write_reconstructions(tmp_path, fitted, digits[:1], ["only"], 40)
+    assert [path.name for path in tmp_path.iterdir()] == ["gallery.png"]
     assert (tmp_path / "gallery.png").is_dir()
 
 
@@ -205,7 +207,7 @@ def test_latents_and_names_come_back_from_csv(tmp_path_factory, rows):
     write_latents(path, latents, names)
     read = rows_of(path)
     assert list(read[0]) == ["image", "latent0", "latent1"]
-    assert [row["image"] for row in read] == names
+    assert [unguarded(row["image"]) for row in read] == names
     back = [[np.float32(row["latent0"]), np.float32(row["latent1"])] for row in read]
     np.testing.assert_array_equal(np.array(back, np.float32), latents)
 
@@ -217,6 +219,18 @@ def test_latents_come_back_from_npy(tmp_path, random_images):
         back = np.load(tmp_path / name, allow_pickle=False)
         assert back.dtype == np.float32
         np.testing.assert_array_equal(back, latents)
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "+a.png", "-a.png", "@SUM(A1)", "\tx", "\rx", "'=1", "''-x", "=cmd|' /C'!A0"]
+)
+def test_no_name_is_a_formula_in_a_spreadsheet(name):
+    table = csv_table(("image", "score"), [(name, "-0.25")])
+    (row,) = list(csv.reader(io.StringIO(table.decode(), newline="")))[1:]
+    assert row == ["'" + name, "-0.25"]
+    assert unguarded(row[0]) == name
+    assert unguarded("'plain") == "'plain"
+    assert unguarded("it's=1") == "it's=1"
 
 
 def test_a_name_that_is_no_text_comes_back_as_its_bytes(tmp_path):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convae.datasets import Dataset, load_dataset
     from convae.errors import ConvaeError
     from convae.images import PICTURE_EXTENSIONS, exact_batches, read_images
-    from convae.jobs.anomaly.detections import write_detections
+    from convae.jobs.anomaly.detections import check_detections, write_detections
     from convae.jobs.anomaly.detector import AnomalyDetector
     from convae.jobs.codec.codec import ImageCodec
     from convae.jobs.codec.comparison import compare_formats
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
         CHECKPOINT,
         check_folder,
         check_latents_path,
+        check_reconstructions,
         prepare_folder,
         write_latents,
         write_reconstructions,
     )
+    from convae.storage.files import check_output
     from convae.storage.modelfile import model_identity
 
 __version__ = "0.1.0"
@@ -59,8 +61,11 @@ __all__ = [
     "TrainedModel",
     "__version__",
     "add_jobs",
+    "check_detections",
     "check_folder",
     "check_latents_path",
+    "check_output",
+    "check_reconstructions",
     "compare_formats",
     "exact_batches",
     "job_kinds",
@@ -100,8 +105,11 @@ _HOMES = {
     "TensorBoardLog": "convae.autoencoder.tensorboard",
     "TrainedModel": "convae.jobs.model",
     "add_jobs": "convae.jobs.training",
+    "check_detections": "convae.jobs.anomaly.detections",
     "check_folder": "convae.report.runs",
     "check_latents_path": "convae.report.runs",
+    "check_output": "convae.storage.files",
+    "check_reconstructions": "convae.report.runs",
     "compare_formats": "convae.jobs.codec.comparison",
     "exact_batches": "convae.images",
     "job_kinds": "convae.jobs.kind",

@@ -1,5 +1,5 @@
 """`python -m convae`: the command line."""
 
-from convae.cli.main import entry_point
+from convae.cli.start import entry_point
 
 entry_point()

@@ -10,15 +10,17 @@ import importlib
 import io
 import os
 import pkgutil
+import signal
 import sys
 import threading
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 
 import convae
 import convae.cli.verbs
-from convae.cli.output import INTERRUPTED
+from convae.cli.output import INTERRUPTED, say
 from convae.errors import ConvaeError
 
 
@@ -35,18 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except ConvaeError as error:
-        click.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}", err=True)
         return 1
     except OSError as error:
         # Mostly standard output, to which click writes its help.
-        click.echo(
+        say(
             f"Error: Files and standard output must be usable; the system gave '{error}'. "
             f"Make room or choose another place.",
             err=True,
         )
         return 1
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
+        say("Interrupted.", err=True)
         return INTERRUPTED
 
 
@@ -62,7 +64,11 @@ for module in pkgutil.iter_modules(convae.cli.verbs.__path__):
 
 
 def entry_point() -> None:
-    """What the installed script `convae` runs."""
+    """What the installed script `convae` runs, by way of `convae.cli.start`."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _as_ctrl_c)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file's name need not be text.
@@ -73,6 +79,14 @@ def entry_point() -> None:
         # Threads of JAX that were compiling may crash the shutdown of the interpreter.
         os._exit(code)
     sys.exit(code)
+
+
+def _as_ctrl_c(_: int, frame: FrameType | None) -> None:
+    """Let a request to end do what Ctrl-C does: a training keeps its checkpoint."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)
 
 
 def _keep_interruption(unraisable: "sys.UnraisableHookArgs") -> None:

@@ -79,14 +79,19 @@ def model_and_images(verb: Verb) -> Verb:
 
 
 def out_option(default: str) -> Callable[[Verb], Verb]:
-    """The option --out of a verb that replaces its earlier results."""
+    """The option --out of a verb that leaves several files."""
     return click.option(
         "--out",
         type=click.Path(path_type=Path),
         default=Path(default),
         show_default=True,
-        help="Folder for the results; earlier ones are replaced.",
+        help="Folder for the results.",
     )
+
+
+def overwrite_option(verb: Verb) -> Verb:
+    """The option --overwrite."""
+    return click.option("--overwrite", is_flag=True, help="Replace existing files.")(verb)
 
 
 def refine_option(verb: Verb) -> Verb:

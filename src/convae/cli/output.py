@@ -17,6 +17,17 @@ INTERRUPTED = 130
 SHOWN_SKIPPED = 5
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """The one way out to the terminal: control characters in what files say become `?`.
+
+    Args:
+        text: One line or more.
+        err: Whether to standard error instead of standard output.
+    """
+    for line in text.split("\n"):
+        click.echo(printable(line), err=err)
+
+
 class Interrupted(click.ClickException):
     """Ctrl-C was pressed, and there is more to say than that."""
 
@@ -24,7 +35,7 @@ class Interrupted(click.ClickException):
 
     def show(self, file: Any = None) -> None:  # noqa: ANN401, ARG002 # click's signature
         """Print the message, which is no error."""
-        click.echo(self.message, err=True)
+        say(self.message, err=True)
 
 
 def report_dataset(dataset: "Dataset") -> None:
@@ -37,7 +48,7 @@ def report_dataset(dataset: "Dataset") -> None:
     if dataset.num_resized:
         lines.append(f"{dataset.num_resized:,} of another size were changed to this one")
     for line in lines:
-        click.echo(printable(line), err=True)
+        say(printable(line), err=True)
     report_skipped(dataset.skipped)
 
 
@@ -50,7 +61,7 @@ def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
     if len(skipped) > SHOWN_SKIPPED:
         lines.append(f"  and {len(skipped) - SHOWN_SKIPPED:,} more")
     for line in lines:
-        click.echo(printable(line), err=True)
+        say(printable(line), err=True)
 
 
 def echo_json(report: dict[str, Any]) -> None:
@@ -65,7 +76,11 @@ def echo_json(report: dict[str, Any]) -> None:
 def finish(dataset: "Dataset", result: "Result", as_json: bool) -> None:
     """Print what came out: one JSON object, or its lines and the files."""
     if not as_json:
-        click.echo("\n".join([*result.lines, *(f"wrote {path}" for path in result.files.values())]))
+        say(
+            "\n".join(
+                [*result.lines, *(f"wrote {printable(path)}" for path in result.files.values())]
+            )
+        )
         return
     echo_json(
         {

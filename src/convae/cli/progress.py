@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
+from convae.cli.output import say
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -75,7 +75,7 @@ class TrainingProgress:
         if self._bar:
             self._bar.print(text, highlight=False)
         else:
-            click.echo(text, err=True)
+            say(text, err=True)
 
     def stop(self) -> None:
         """Training ends."""

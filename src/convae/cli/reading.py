@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from convae.cli.options import Reading
-from convae.cli.output import report_dataset
+from convae.cli.output import report_dataset, say
 from convae.cli.progress import counted
 from convae.storage.files import printable
 
@@ -35,7 +33,7 @@ def load(
     if reading.store is not None:
         part = "images" if dataset.test is None else "training images"
         line = f"the {part} are kept in {printable(reading.store)}, which can be used as data "
-        click.echo(line + "from now on", err=True)
+        say(line + "from now on", err=True)
     return dataset
 
 

@@ -23,6 +23,7 @@ def train_and_tell(
     *,
     is_trained: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     again: str,
     tensorboard: Path | None = None,
     as_json: bool,
@@ -37,6 +38,7 @@ def train_and_tell(
         out: Folder for the results.
         is_trained: Whether the autoencoder stays as it is.
         resume: Whether to resume the training in the folder.
+        overwrite: Whether a model or an unfinished training there may be replaced.
         again: What to do after an interruption, in words.
         tensorboard: Folder for a TensorBoard log.
         as_json: Print one JSON object instead of text.
@@ -48,11 +50,13 @@ def train_and_tell(
         RunOptions,
         TensorBoardLog,
         add_jobs,
+        check_folder,
         judge_training,
         prepare_folder,
         train_model,
         write_training,
     )
+    from convae.storage.exclusive import only_writer
 
     observers: list[Any] = []
     if tensorboard is not None:
@@ -60,7 +64,13 @@ def train_and_tell(
     # Last: nothing that can fail starts after a bar.
     observers.append(TrainingProgress())
     checkpoint = prepare_folder(out) / CHECKPOINT
-    with _keeping(checkpoint, resume, again), counted("fitting jobs") as progress:
+    with (
+        only_writer(out),
+        _keeping(checkpoint, resume, again),
+        counted("fitting jobs") as progress,
+    ):
+        # Once more, since another training may have ended here meanwhile.
+        check_folder(out, overwrite=overwrite, resume=resume)
         fit: Callable[..., TrainedModel] = add_jobs
         if not is_trained:
             fit = partial(train_model, run=RunOptions(checkpoint, resume, observers))

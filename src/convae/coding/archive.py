@@ -265,6 +265,14 @@ class ImageArchive(Sequence[NDArray[Any]]):
         """All blocks, coded."""
         return map(self._block, range(len(self._entries)))
 
+    def names(self) -> list[str | None]:
+        """What each image is called; None for one without a name."""
+        return [
+            name
+            for block in self.blocks()
+            for name in (block.names or [None] * block.kind.num_images)
+        ]
+
     def read(self) -> Iterator[tuple[NDArray[Any], tuple[str, ...]]]:
         """All images in their order, some at a time, with their names if they have any.
 

@@ -19,7 +19,7 @@ from convae.images.pictures import write_image
 from convae.report.figures import COMPARED, comparison, gallery, loss_curve
 from convae.report.result import Result
 from convae.report.tables import csv_table
-from convae.storage.files import write_whole
+from convae.storage.files import check_output, results_folder, write_whole
 
 MODEL = "model.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
@@ -71,11 +71,8 @@ def prepare_folder(folder: str | os.PathLike[str]) -> Path:
     Raises:
         OutputError: It cannot be written.
     """
-    path = Path(folder)
-    probe = path / ".convae-probe"
-    write_whole(probe, b"")
-    probe.unlink()
-    return path
+    with results_folder(folder):
+        return Path(folder)
 
 
 def write_run(
@@ -119,7 +116,7 @@ def write_reconstructions(
     num_shown: int,
     refinement_steps: int = 0,
 ) -> Result:
-    """Write `output_image.png`, `gallery.png` and `errors.csv`.
+    """Write `output_image.png`, `gallery.png` and `errors.csv`, which appear together.
 
     Args:
         folder: Where to.
@@ -141,32 +138,50 @@ def write_reconstructions(
         rebuilt = model.reconstruct(part, refinement_steps)
         parts.append((squared_errors(part, rebuilt), ssim(part, rebuilt)))
     mse, similarity = (np.concatenate(column) for column in zip(*parts, strict=True))
-    paths = {
-        "output_image": folder / OUTPUT_IMAGE,
-        "gallery": folder / GALLERY,
-        "errors": folder / ERRORS,
-    }
     first = originals[:COMPARED]
-    write_comparison(paths["output_image"], first, model.reconstruct(first, refinement_steps))
+    compared = model.reconstruct(first, refinement_steps)
     ranks = np.linspace(0, len(mse) - 1, min(num_shown, len(mse))).round().astype(int)
     chosen = np.argsort(mse, kind="stable")[ranks]
     shown = originals[chosen]
     pictured = to_uint8(model.reconstruct(shown, refinement_steps))
     captions = [names[index] for index in chosen]
-    write_image(paths["gallery"], gallery(to_uint8(shown), pictured, mse[chosen], captions))
     rows = [
         (name, f"{error:.6g}", f"{psnr_db(float(error)):.3f}", f"{likeness:.5f}")
         for name, error, likeness in zip(names, mse, similarity, strict=True)
     ]
-    write_whole(paths["errors"], csv_table(("image", "mse", "psnr_db", "ssim"), rows))
+    with results_folder(folder) as work:
+        write_comparison(work / OUTPUT_IMAGE, first, compared)
+        write_image(work / GALLERY, gallery(to_uint8(shown), pictured, mse[chosen], captions))
+        write_whole(work / ERRORS, csv_table(("image", "mse", "psnr_db", "ssim"), rows))
     mean = float(mse.mean())
     ratio, likeness = psnr_db(mean), float(similarity.mean())
     text = f"{len(mse):,} images: MSE {mean:.5f}, PSNR {ratio:.1f} dB, SSIM {likeness:.4f}"
     return Result(
         {"num_images": len(mse), "mse": mean, "psnr_db": ratio, "ssim": likeness},
         [text],
-        {name: str(path) for name, path in paths.items()},
+        {
+            "output_image": str(folder / OUTPUT_IMAGE),
+            "gallery": str(folder / GALLERY),
+            "errors": str(folder / ERRORS),
+        },
     )
+
+
+def check_reconstructions(
+    folder: Path, inputs: Sequence[str | os.PathLike[str]] = (), *, overwrite: bool
+) -> None:
+    """Refuse, before any work, to replace what `write_reconstructions` would replace.
+
+    Args:
+        folder: Where it is to write.
+        inputs: What is read.
+        overwrite: Whether earlier results there may be replaced.
+
+    Raises:
+        OutputError: There are some, or a file that is read.
+    """
+    for name in (OUTPUT_IMAGE, GALLERY, ERRORS):
+        check_output(folder / name, inputs, overwrite=overwrite)
 
 
 def check_latents_path(path: Path) -> None:

@@ -6,8 +6,15 @@ from typing import Any
 
 import click
 
-from convae.cli.options import Reading, examples, json_option, model_and_images, refine_option
-from convae.cli.output import echo_json, report_skipped
+from convae.cli.options import (
+    Reading,
+    examples,
+    json_option,
+    model_and_images,
+    overwrite_option,
+    refine_option,
+)
+from convae.cli.output import echo_json, report_skipped, say
 from convae.cli.progress import counted
 from convae.cli.reading import load
 from convae.errors import ParameterError
@@ -61,6 +68,7 @@ from convae.storage.files import printable
     "'formats' is installed.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
+@overwrite_option
 @json_option
 def compress(
     model: Path,
@@ -74,6 +82,7 @@ def compress(
     append: bool,
     compare: bool,
     strict: bool,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Pack IMAGES into the one file OUTPUT, with a MODEL from `convae train --for codec`.
@@ -83,8 +92,9 @@ def compress(
 
     In Python: `ImageCodec.compress`.
     """
-    from convae import FormatSizes, compare_formats, load_model, newer_formats
+    from convae import FormatSizes, check_output, compare_formats, load_model, newer_formats
 
+    check_output(output, [model, images], overwrite=overwrite or append)
     if lossless and max_error:
         raise ParameterError(
             f"--lossless must not be combined with a --max-error above 0; received {max_error}. "
@@ -137,7 +147,7 @@ def compress(
     if as_json:
         echo_json({**figures, "files": {"archive": str(output)}})
         return
-    click.echo("\n".join([*lines, f"wrote {printable(output)}"]))
+    say("\n".join([*lines, f"wrote {printable(output)}"]))
 
 
 def _batches(

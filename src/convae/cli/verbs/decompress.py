@@ -1,11 +1,12 @@
 """The verb `decompress`: an archive as pictures or as one array. It loads no backend."""
 
+import functools
 from pathlib import Path
 
 import click
 
-from convae.cli.options import examples, json_option
-from convae.cli.output import echo_json
+from convae.cli.options import examples, json_option, overwrite_option
+from convae.cli.output import echo_json, say
 from convae.cli.progress import counted
 from convae.storage.files import printable
 
@@ -23,18 +24,27 @@ from convae.storage.files import printable
     type=click.Path(path_type=Path),
     help="The model that compressed it; not needed if the archive includes its model.",
 )
+@overwrite_option
 @json_option
-def decompress(archive: Path, output: Path, model: Path | None, as_json: bool) -> None:
+def decompress(
+    archive: Path, output: Path, model: Path | None, overwrite: bool, as_json: bool
+) -> None:
     """Unpack ARCHIVE into OUTPUT: a folder of PNG pictures, or one array if it ends in .npy.
 
     It needs no backend, and gives the same pixels on every machine.
 
     In Python: `ImageCodec.open`, or `ImageArchive` for an archive that holds its model.
     """
-    from convae import ImageArchive, load_model, write_array, write_pictures
+    from convae import ImageArchive, check_output, load_model, write_array, write_pictures
 
+    if output.suffix == ".npy":
+        check_output(output, [archive, *filter(None, [model])], overwrite=overwrite)
     codec = None if model is None else load_model(model).job("codec")
-    write = write_array if output.suffix == ".npy" else write_pictures
+    write = (
+        write_array
+        if output.suffix == ".npy"
+        else functools.partial(write_pictures, overwrite=overwrite)
+    )
     with (
         ImageArchive(archive) if codec is None else codec.open(archive) as opened,
         counted(f"unpacking {printable(archive)}") as progress,
@@ -43,4 +53,4 @@ def decompress(archive: Path, output: Path, model: Path | None, as_json: bool) -
     if as_json:
         echo_json({"num_images": num_images, "files": {"images": str(output)}})
         return
-    click.echo(f"{num_images:,} images\nwrote {printable(output)}")
+    say(f"{num_images:,} images\nwrote {printable(output)}")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from convae.cli.options import examples, json_option
-from convae.cli.output import report_dataset
+from convae.cli.output import report_dataset, say
 from convae.cli.training import train_and_tell
 from convae.errors import DataUnavailableError
 
@@ -41,7 +41,7 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
         dataset = load_dataset("mnist")
         changes = {"epochs": DEMO_EPOCHS, **changes}
     except DataUnavailableError:
-        click.echo(
+        say(
             "MNIST is not on this machine and cannot be downloaded now: training on the 1,797 "
             "handwritten digits embedded in scikit-learn instead.",
             err=True,
@@ -51,4 +51,6 @@ def demo(epochs: int | None, out: Path, as_json: bool) -> None:
     options = [word for name, value in changes.items() for word in (f"--{name}", str(value))]
     again = shlex.join(("convae", "train", dataset.name, *options, "--out", str(out), "--resume"))
     model = ConvAutoencoder.from_preset(DEMO_PRESET, **changes)
-    train_and_tell(dataset, model, [], out, again=again, as_json=as_json, preset=DEMO_PRESET)
+    train_and_tell(
+        dataset, model, [], out, overwrite=True, again=again, as_json=as_json, preset=DEMO_PRESET
+    )

@@ -12,6 +12,7 @@ from convae.cli.options import (
     json_option,
     model_and_images,
     out_option,
+    overwrite_option,
 )
 from convae.cli.output import finish
 from convae.cli.reading import load, load_for
@@ -48,6 +49,7 @@ ANOMALIES_FOUND = 3
 )
 @click.option("--fail", is_flag=True, help="Exit with code 3 if any image is flagged.")
 @image_options
+@overwrite_option
 @json_option
 @click.pass_context
 def detect(
@@ -60,6 +62,7 @@ def detect(
     count: int,
     fail: bool,
     reading: Reading,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Flag the IMAGES that are unlike the normal ones MODEL was trained on.
@@ -72,8 +75,9 @@ def detect(
 
     In Python: `AnomalyDetector`, and `write_detections` for the files.
     """
-    from convae import load_model, prepare_folder, write_detections
+    from convae import check_detections, load_model, prepare_folder, write_detections
 
+    check_detections(out, overwrite=overwrite)
     trained = load_model(model)
     detector = trained.job("anomalies")
     detector.false_alarm_rate = false_alarm_rate

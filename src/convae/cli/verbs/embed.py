@@ -10,6 +10,7 @@ from convae.cli.options import (
     image_options,
     json_option,
     model_and_images,
+    overwrite_option,
     refine_option,
 )
 from convae.cli.output import finish
@@ -28,6 +29,7 @@ from convae.storage.files import printable
 @click.argument("output", type=click.Path(path_type=Path))
 @refine_option
 @image_options
+@overwrite_option
 @json_option
 def embed(
     model: Path,
@@ -35,6 +37,7 @@ def embed(
     output: Path,
     refine: int,
     reading: Reading,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Write the latents of IMAGES to OUTPUT.
@@ -44,9 +47,10 @@ def embed(
 
     In Python: `ConvAutoencoder.transform`, and `write_latents` for the file.
     """
-    from convae import check_latents_path, load_model, prepare_folder, write_latents
+    from convae import check_latents_path, check_output, load_model, prepare_folder, write_latents
 
     check_latents_path(output)
+    check_output(output, [model, images], overwrite=overwrite)
     if reading.store == output:
         raise ParameterError(
             f"OUTPUT must be another file than --store; received {printable(output)} for both. "

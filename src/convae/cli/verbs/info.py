@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from convae.cli.options import examples, json_option
-from convae.cli.output import echo_json
+from convae.cli.output import echo_json, say
 
 SHOWN = ("model", "name", "kind", "output_shape", "num_parameters", "num_trainable")
 
@@ -52,14 +52,14 @@ def info(model: Path | None, as_json: bool) -> None:
         layers = [{name: getattr(row, name) for name in SHOWN} for row in rows]
         echo_json({**report, "layers": layers})
         return
-    click.echo("autoencoder")
+    say("autoencoder")
     for part in ("encoder", "decoder"):
         own = [row for row in rows if row.model == part]
-        click.echo(f"  {part:<26}{'':<18}{'':<18}{sum(row.num_parameters for row in own):>10,}")
+        say(f"  {part:<26}{'':<18}{'':<18}{sum(row.num_parameters for row in own):>10,}")
         for row in own:
             shape = " x ".join(map(str, row.output_shape))
-            click.echo(f"    {row.name:<24}{row.kind:<20}{shape:<16}{row.num_parameters:>10,}")
-    click.echo(f"parameters {total:,}: {trainable:,} trainable, {total - trainable:,} not")
+            say(f"    {row.name:<24}{row.kind:<20}{shape:<16}{row.num_parameters:>10,}")
+    say(f"parameters {total:,}: {trainable:,} trainable, {total - trainable:,} not")
     if model is not None:
         _echo_training(report)
 
@@ -76,5 +76,5 @@ def _echo_training(report: dict[str, Any]) -> None:
         **{f"job {name}": settings for name, settings in report["jobs"].items()},
     }
     for name, part in parts.items():
-        click.echo(f"{name} {json.dumps(part)}")
-    click.echo(f"sha256 {report['sha256']}")
+        say(f"{name} {json.dumps(part)}")
+    say(f"sha256 {report['sha256']}")

@@ -11,6 +11,7 @@ from convae.cli.options import (
     json_option,
     model_and_images,
     out_option,
+    overwrite_option,
     refine_option,
 )
 from convae.cli.output import finish
@@ -34,6 +35,7 @@ from convae.cli.reading import load_for
 )
 @refine_option
 @image_options
+@overwrite_option
 @json_option
 def reconstruct(
     model: Path,
@@ -42,6 +44,7 @@ def reconstruct(
     count: int,
     refine: int,
     reading: Reading,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Reconstruct IMAGES with MODEL, and show how well.
@@ -53,8 +56,14 @@ def reconstruct(
 
     In Python: `ConvAutoencoder.reconstruct`, and `write_reconstructions` for the files.
     """
-    from convae import load_model, prepare_folder, write_reconstructions
+    from convae import (
+        check_reconstructions,
+        load_model,
+        prepare_folder,
+        write_reconstructions,
+    )
 
+    check_reconstructions(out, [images], overwrite=overwrite)
     trained = load_model(model)
     trained.network.start()
     dataset, originals, names = load_for(trained, images, reading)

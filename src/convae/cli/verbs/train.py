@@ -183,6 +183,7 @@ def train(
         out,
         is_trained=model is not None,
         resume=resume,
+        overwrite=overwrite,
         again="the same command" if resume else "the same command and --resume",
         tensorboard=tensorboard,
         as_json=as_json,

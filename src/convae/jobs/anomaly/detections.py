@@ -1,7 +1,7 @@
 """What a search for anomalies leaves: a table, an overlay for each find, and a page."""
 
 import base64
-import contextlib
+import csv
 import html
 import re
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from convae.jobs.anomaly.heat import Box, largest_boxes
 from convae.report.figures import overlay
 from convae.report.result import Result
 from convae.report.tables import csv_table
-from convae.storage.files import printable, write_whole
+from convae.storage.files import check_output, printable, results_folder, write_whole
 
 TABLE = "anomalies.csv"
 PAGE = "anomalies.html"
@@ -132,8 +132,10 @@ def write_detections(
 ) -> Result:
     """Judge images, and write a table, overlays of the most suspicious, and a page with these.
 
+    They appear together, in place of those of an earlier search.
+
     Args:
-        folder: Where to; overlays of an earlier search are removed.
+        folder: Where to; overlays that the table of an earlier search names are removed.
         detector: The fitted detector; its `false_alarm_rate` decides.
         images: Images of its size, uint8 or float32 in [0, 1].
         names: One for each image.
@@ -144,26 +146,19 @@ def write_detections(
         OutputError: A file cannot be written.
     """
     detections, shown = detect_all(detector, images, names, num_shown)
-    _remove_overlays(folder / OVERLAYS)
-    pictures = {}
-    # The next overlay is drawn while the disk takes the last.
-    with ThreadPoolExecutor(1) as pool:
-        written = []
-        for index, png in _draw_overlays(detector, shown):
-            pictures[index] = png
-            written.append(pool.submit(write_whole, folder / _overlay(index), png))
-        for each in written:
-            each.result()
-    rows = []
-    for index, found in enumerate(detections):
-        box = ("",) * 4 if found.box is None else tuple(vars(found.box).values())
-        anomaly = "yes" if found.anomaly else "no"
-        place = _overlay(index).as_posix() if index in pictures else ""
-        rows.append(
-            (found.image, f"{found.p_value:.6g}", f"{found.score:.6f}", anomaly, *box, place)
-        )
-    write_whole(folder / TABLE, csv_table(HEADER, rows))
-    write_whole(folder / PAGE, _page(detector, detections, pictures).encode())
+    pictures: dict[int, bytes] = {}
+    rows = _rows(detections, {evidence.index for evidence in shown})
+    with results_folder(folder, _earlier_overlays(folder)) as work:
+        # The next overlay is drawn while the disk takes the last.
+        with ThreadPoolExecutor(1) as pool:
+            written = []
+            for index, png in _draw_overlays(detector, shown):
+                pictures[index] = png
+                written.append(pool.submit(write_whole, work / _overlay(index), png))
+            for each in written:
+                each.result()
+        write_whole(work / TABLE, csv_table(HEADER, rows))
+        write_whole(work / PAGE, _page(detector, detections, pictures).encode())
     num_flagged = sum(found.anomaly for found in detections)
     rate = detector.false_alarm_rate
     return Result(
@@ -198,15 +193,43 @@ def _overlay(index: int) -> Path:
     return Path(OVERLAYS) / f"{index:06}.png"
 
 
-def _remove_overlays(folder: Path) -> None:
-    """Remove the overlays of an earlier search, so that none is taken for a new find."""
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if re.fullmatch(r"\d{6,}\.png", path.name):
-            path.unlink()
-    with contextlib.suppress(OSError):  # other files are in it
-        folder.rmdir()
+def _rows(detections: Sequence[Detection], shown: set[int]) -> list[tuple[object, ...]]:
+    """The rows of the table."""
+    rows: list[tuple[object, ...]] = []
+    for index, found in enumerate(detections):
+        box = ("",) * 4 if found.box is None else tuple(vars(found.box).values())
+        anomaly = "yes" if found.anomaly else "no"
+        place = _overlay(index).as_posix() if index in shown else ""
+        rows.append(
+            (found.image, f"{found.p_value:.6g}", f"{found.score:.6f}", anomaly, *box, place)
+        )
+    return rows
+
+
+def check_detections(folder: Path, *, overwrite: bool) -> None:
+    """Refuse, before any work, to replace what a search would replace.
+
+    Args:
+        folder: Where the search is to write.
+        overwrite: Whether an earlier search there may be replaced.
+
+    Raises:
+        OutputError: There is one, or something else in its place.
+    """
+    for name in (TABLE, PAGE, OVERLAYS):
+        check_output(folder / name, overwrite=overwrite)
+
+
+def _earlier_overlays(folder: Path) -> list[str]:
+    """The overlays that the table of an earlier search names, so that none is taken for new."""
+    try:
+        with (folder / TABLE).open(newline="", encoding="utf-8", errors="surrogateescape") as table:
+            header, *rows = csv.reader(table)
+    except (OSError, ValueError, csv.Error):
+        return []
+    if tuple(header) != HEADER:
+        return []
+    return [row[-1] for row in rows if row and re.fullmatch(rf"{OVERLAYS}/\d{{6,}}\.png", row[-1])]
 
 
 def _page(

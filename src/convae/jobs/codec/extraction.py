@@ -1,53 +1,65 @@
 """The images of an archive as picture files or as one array; decoding is `convae.coding`'s."""
 
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convae.coding.archive import ImageArchive
-from convae.errors import ModelFileError, ParameterError
+from convae.errors import ParameterError
 from convae.images import write_image
-from convae.storage.files import open_whole, printable
+from convae.jobs.codec.naming import changed, file_names, folds_case
+from convae.report.tables import csv_table
+from convae.storage.files import check_output, open_whole, results_folder, write_whole
 
 Progress = Callable[[int, int], None]
 
-# What a file's name can hold nowhere, or stands for another folder or a device on some system.
-_BAD = re.compile(r'[\x00-\x1f<>:"\\|?*]')
-_PNG = ".png"
+NAMES = "names.csv"
 
 
-def write_pictures(archive: ImageArchive, folder: Path, progress: Progress | None = None) -> int:
-    """Write every image as PNG, under its name or its number.
+def write_pictures(
+    archive: ImageArchive,
+    folder: Path,
+    progress: Progress | None = None,
+    *,
+    overwrite: bool = False,
+) -> int:
+    """Write every image as PNG, under its name or its number (`convae.jobs.codec.naming`).
+
+    `names.csv` tells the names of pictures whose files could not be called after them.
 
     Args:
         archive: Where from.
-        folder: Where to; pictures of the same names are replaced.
+        folder: Where to.
         progress: Called with the images written and all images.
+        overwrite: Whether files that exist may be replaced.
 
     Returns:
         How many there are.
 
     Raises:
-        ModelFileError: The archive is damaged, or a name would lead out of the folder.
+        ModelFileError: The archive is damaged.
         ParameterError: An image is no picture (2 channels, or 16 bits in color).
-        OutputError: A picture cannot be written.
+        OutputError: A picture cannot be written, or exists.
     """
-    written: set[Path] = set()
-    for number, (image, name) in enumerate(_images(archive)):
-        target = _target(name or f"{number:0{len(str(len(archive)))}d}", archive)
-        if target in written:
-            raise _refused(archive, f"the name {printable(target)} twice")
-        written.add(target)
+    with results_folder(folder) as probe:
+        folds = folds_case(probe)
+    names = archive.names()
+    files = list(file_names(names, folds_case=folds))
+    renamed = changed(names, files)
+    for file in [*files, *([Path(NAMES)] if renamed else [])]:
+        check_output(folder / file, overwrite=overwrite)
+    if renamed:
+        write_whole(folder / NAMES, csv_table(("file", "name"), renamed))
+    for number, (image, file) in enumerate(zip(_images(archive), files, strict=True)):
         if image.shape[2] == 2 or (image.dtype == np.uint16 and image.shape[2] > 1):
             raise ParameterError(
                 f"A picture file must have 1, 3 or 4 channels, and 1 of 16 bits; the image at "
                 f"{number} has {image.shape[2]} of {image.dtype}. Write an array, OUT.npy."
             )
-        write_image(folder / target, image)
+        write_image(folder / file, image)
         if progress is not None:
             progress(number + 1, len(archive))
     return len(archive)
@@ -92,26 +104,6 @@ def write_array(archive: ImageArchive, path: Path, progress: Progress | None = N
     return done
 
 
-def _images(archive: ImageArchive) -> Iterator[tuple[NDArray[Any], str | None]]:
-    for images, names in archive.read():
-        for index, image in enumerate(images):
-            yield image, names[index] if names else None
-
-
-def _target(name: str, archive: ImageArchive) -> Path:
-    """Where a picture goes, under the folder and nowhere else."""
-    path = PurePosixPath(name)
-    parts = path.parts
-    bad = not parts or path.is_absolute() or ".." in parts or any(map(_BAD.search, parts))
-    if bad or any(part != part.rstrip(". ") for part in parts):
-        raise _refused(archive, f"{printable(name)!r:.100} as the name of a picture")
-    if path.suffix.lower() != _PNG:
-        path = path.with_name(path.name + _PNG)
-    return Path(path)
-
-
-def _refused(archive: ImageArchive, what: str) -> ModelFileError:
-    return ModelFileError(
-        f"{archive.name} must give each picture a name of its own inside the folder; received "
-        f"{what}. Write an array, OUT.npy, or read single images with convae.ImageCodec."
-    )
+def _images(archive: ImageArchive) -> Iterator[NDArray[Any]]:
+    for images, _ in archive.read():
+        yield from images

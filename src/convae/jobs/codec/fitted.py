@@ -3,6 +3,7 @@
 import os
 from abc import ABC
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
 
@@ -119,7 +120,8 @@ class AppliedCodec(ABC):
         batches: Any = images
         if hasattr(images, "__array__") or isinstance(images, list | tuple):
             batches = [(images, names)]
-        with open_whole(path) as stream:
+        alone = _only_writer(path) if append else nullcontext()
+        with alone, open_whole(path) as stream:
             model = self.latents_ if tiny else self.contexts_
             taken: set[str] = set()
             if append:
@@ -259,7 +261,7 @@ def _check_names(names: Sequence[str], images: ArrayLike, taken: set[str]) -> No
             f"for each, or none."
         )
     for name in names:
-        if not name or "\0" in name or len(name) > LONGEST_NAME:
+        if not name or "\0" in name or len(name) > LONGEST_NAME or not _is_text(name):
             raise ParameterError(
                 f"An image's name must have 1 to {LONGEST_NAME:,} characters, none of them 0; "
                 f"received {name!r:.100}. Rename it."
@@ -269,6 +271,22 @@ def _check_names(names: Sequence[str], images: ArrayLike, taken: set[str]) -> No
                 f"Each name must occur once in an archive; received {name!r:.100} again. Rename "
                 f"it, or write another archive."
             )
+
+
+def _only_writer(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
+    # Reading archives needs no locks, and is quicker without them.
+    from convae.storage.exclusive import only_writer
+
+    return only_writer(path)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is Unicode, but for bytes of a file's name that are none."""
+    try:
+        name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _within(images: NDArray[Any], max_error: int) -> NDArray[Any]:
