@@ -47,6 +47,20 @@ def test_pictures_of_one_size_come_back_as_they_are_sorted_by_path(tmp_path):
     assert (found.num_resized, found.skipped, found.positions) == (0, (), (0, 1, 2, 3))
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(8, 512, (8, 512)), (512, 8, (512, 8)), (10, 200, (8, 160)), (9, 9000, (8, 8000)),
+     (20, 160, (8, 64)), (300, 300, (64, 64))],
+)  # fmt: skip
+def test_long_pictures_keep_their_shape(tmp_path, height, width, expected):
+    rows = np.arange(height)[:, None, None] * np.ones((1, width, 1))
+    folder(tmp_path, a=(rows * 255 / height).astype(np.uint8))
+    images = read_images(tmp_path).images
+    assert images.shape == (1, *expected, 1)
+    if height < width:
+        assert len(np.unique(images[0], axis=0)) >= 7
+
+
 def test_hidden_files_other_endings_and_links_to_folders_are_left_out(tmp_path):
     folder(tmp_path, a=gray(8, 8))
     folder(tmp_path / ".hidden", b=gray(8, 8))
@@ -111,7 +125,7 @@ def test_wanted_channels_are_made_and_alpha_goes_onto_white(tmp_path):
         ([(3000, 4000), (300, 400), (4000, 3000)], (48, 64)),
         ([(20, 20), (20, 20), (20, 40)], (20, 20)),
         ([(9, 11), (11, 9), (10, 10)], (12, 12)),
-        ([(8, 900), (8, 901)], (8, 64)),
+        ([(8, 900), (8, 901)], (8, 900)),
     ],
 )
 def test_the_size_follows_the_pictures(tmp_path, sizes, expected):

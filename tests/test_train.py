@@ -213,6 +213,8 @@ def test_a_finished_run_can_be_given_more_epochs_under_a_constant_rate(images, t
     ConvAutoencoder(**{**recipe, "epochs": 1}).fit(images, run=RunOptions(path))
     longer = ConvAutoencoder(**recipe).fit(images, run=RunOptions(path, resume=True))
     assert_same_model(longer, ConvAutoencoder(**recipe).fit(images))
+    with pytest.raises(ParameterError, match="received 2, and 3 are done"):
+        ConvAutoencoder(**{**recipe, "epochs": 2}).fit(images, run=RunOptions(path, resume=True))
 
 
 @pytest.mark.parametrize(

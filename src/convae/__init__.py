@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from convae.baselines.formats import FormatSizes, newer_formats
     from convae.coding.archive import ImageArchive
     from convae.datasets import Dataset, load_dataset
+    from convae.datasets.layout import check_training_folder
     from convae.errors import ConvaeError
     from convae.images import PICTURE_EXTENSIONS, exact_batches, read_images
     from convae.jobs.anomaly.detections import check_detections, write_detections
@@ -66,6 +67,7 @@ __all__ = [
     "check_latents_path",
     "check_output",
     "check_reconstructions",
+    "check_training_folder",
     "compare_formats",
     "exact_batches",
     "job_kinds",
@@ -110,6 +112,7 @@ _HOMES = {
     "check_latents_path": "convae.report.runs",
     "check_output": "convae.storage.files",
     "check_reconstructions": "convae.report.runs",
+    "check_training_folder": "convae.datasets.layout",
     "compare_formats": "convae.jobs.codec.comparison",
     "exact_batches": "convae.images",
     "job_kinds": "convae.jobs.kind",

@@ -36,7 +36,8 @@ def read_images(
         paths: A folder, a file, or a sequence of files.
         size: Height and width of the images, in pixels; one number for both. By default the
             size that all pictures share, when no side passes 128; otherwise the median aspect
-            ratio with the longer side at most 64, in multiples of 4.
+            ratio with the longer side at most 64, in multiples of 4; beyond an aspect ratio of
+            8, with the shorter side 8.
         channels: 1, 3 or 4. By default 1 when every picture is gray, 4 when any has alpha,
             otherwise 3. Dropped alpha is composited on white.
         fit: How a picture of another size is brought to `size`: `pad`, `crop` or `stretch`.

@@ -17,6 +17,7 @@ from convae.images.contract import to_float, to_uint8
 from convae.images.pictures import Header, Source, decode, read_header
 from convae.images.resize import (
     CHANNELS,
+    LARGEST_SIDE,
     SMALLEST_SIDE,
     Fit,
     Size,
@@ -67,7 +68,8 @@ class PictureSettings:
     Args:
         size: Height and width of the images, in pixels; one number for both. By default the
             size that all pictures share, when no side passes 128; otherwise the median aspect
-            ratio with the longer side at most 64, in multiples of 4.
+            ratio with the longer side at most 64, in multiples of 4; beyond an aspect ratio of
+            8, with the shorter side 8.
         channels: 1, 3 or 4. By default 1 when every picture is gray, 4 when any has alpha,
             otherwise 3.
         fit: How a picture of another size is brought to `size`: `pad`, `crop` or `stretch`.
@@ -239,6 +241,15 @@ def _common_size(heights: NDArray[Any], widths: NDArray[Any]) -> tuple[int, int]
         return height, width
     aspect = float(np.median(widths / heights))
     longer = min(LARGEST_MIXED_SIDE, float(np.median(np.maximum(heights, widths))))
+    # Long pictures keep their shape: a shorter side that is rounded up would be filled with copies
+    # of their edges.
+    longer = max(longer, SMALLEST_SIDE * max(aspect, 1 / aspect))
+    if longer > LARGEST_SIDE:
+        raise DataError(
+            f"Pictures must be at most {LARGEST_SIDE // SMALLEST_SIDE:,} times as long as wide, or "
+            f"come with a size; received a median of {max(aspect, 1 / aspect):,.0f} times. Pass a "
+            f"size, or cut them."
+        )
 
     def settle(side: float) -> int:
         return max(SMALLEST_SIDE, round(side / 4) * 4)

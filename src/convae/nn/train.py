@@ -256,6 +256,12 @@ class _Run:
         fits = [value.shape for value in checkpoint.optimizer] == shapes
         if not fits or checkpoint.step > self.num_steps:
             raise incomplete(self._path)
+        if len(checkpoint.records) > self._options.epochs:
+            raise ParameterError(
+                f"epochs must be at least those already trained to resume; received "
+                f"{self._options.epochs}, and {len(checkpoint.records)} are done. Ask for more, or "
+                f"train without resuming."
+            )
         set_weights(self._model, checkpoint.weights)
         for variable, value in zip(self._optimizer.variables, checkpoint.optimizer, strict=True):
             variable.assign(value)
