@@ -16,9 +16,9 @@ from PIL import Image
 
 from convae.baselines.formats import FormatSizes, break_even, newer_files, xz_filters
 from convae.coding.archive import ArchiveWriter
-from convae.datasets import load_dataset
+from convae.datasets import exact_batches, load_dataset
 from convae.errors import OutputError
-from convae.images import exact_batches, read_exact, write_image
+from convae.images import read_exact, write_image
 from convae.storage.modelfile import read_model
 
 

@@ -67,7 +67,48 @@ def test_hidden_files_other_endings_and_links_to_folders_are_left_out(tmp_path):
     folder(tmp_path, **{".c": gray(8, 8)})
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert read_images(tmp_path).paths == ("a.png",)
+    found = read_images(tmp_path)
+    assert found.paths == ("a.png",)
+    assert found.notes == (
+        "1 file with other endings than those of pictures: left out",
+        "1 link to other folders: not followed",
+    )
+
+
+def test_pictures_with_more_frames_are_counted_and_refused_if_strict(tmp_path):
+    frames = [Image.fromarray(gray(8, 8, value)[..., 0]) for value in (1, 2)]
+    for name in ("a.gif", "b.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    folder(tmp_path, c=gray(8, 8, 3))
+    found = read_images(tmp_path)
+    assert found.images[:, 0, 0, 0].tolist() == [1, 1, 3]
+    note = "2 pictures have more than one frame or page; only the first is read"
+    assert (found.notes, found.skipped) == ((note,), ())
+    assert read_images(tmp_path / "c.png").notes == ()
+    with pytest.raises(ImageError, match=r"must have one frame or page to be read strictly; a\.gif"):
+        read_images(tmp_path, strict=True)
+    assert read_images(tmp_path / "c.png", strict=True).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.jfif", "JPEG"), ("a.JPE", "JPEG"), ("a.apng", "PNG"), ("a.avif", "AVIF"),
+        ("a.jp2", "JPEG2000"), ("a.j2k", "JPEG2000"),
+    ],
+)  # fmt: skip
+def test_less_usual_endings_are_found(tmp_path, name, kind):
+    Image.fromarray(gray(16, 16, 90)[..., 0]).save(tmp_path / name, kind)
+    found = read_images(tmp_path)
+    assert (found.paths, found.notes) == ((name,), ())
+    assert np.abs(found.images.astype(int) - 90).max() <= 2
+
+
+def test_a_path_that_the_shell_did_not_expand_is_refused_with_that_reason():
+    with pytest.raises(DataError, match="expanded by the shell, and not in quotes"):
+        read_images("~/nowhere-at-all")
+    with pytest.raises(DataError, match=r"A pattern with \* is not expanded here: pass the folder"):
+        read_images("nowhere/*.png")
 
 
 def test_endings_count_in_any_case_and_content_counts_more_than_the_ending(tmp_path):

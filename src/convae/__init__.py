@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from convae.autoencoder.tensorboard import TensorBoardLog
     from convae.baselines.formats import FormatSizes, newer_formats
     from convae.coding.archive import ImageArchive
-    from convae.datasets import Dataset, load_dataset
+    from convae.datasets import Dataset, exact_batches, fitted_batches, load_dataset
     from convae.datasets.layout import check_training_folder
     from convae.errors import ConvaeError
-    from convae.images import PICTURE_EXTENSIONS, exact_batches, read_images
+    from convae.images import PICTURE_EXTENSIONS, read_images
     from convae.jobs.anomaly.detections import check_detections, write_detections
     from convae.jobs.anomaly.detector import AnomalyDetector
     from convae.jobs.codec.codec import ImageCodec
@@ -70,6 +70,7 @@ __all__ = [
     "check_training_folder",
     "compare_formats",
     "exact_batches",
+    "fitted_batches",
     "job_kinds",
     "judge_training",
     "load_dataset",
@@ -114,7 +115,8 @@ _HOMES = {
     "check_reconstructions": "convae.report.runs",
     "check_training_folder": "convae.datasets.layout",
     "compare_formats": "convae.jobs.codec.comparison",
-    "exact_batches": "convae.images",
+    "exact_batches": "convae.datasets",
+    "fitted_batches": "convae.datasets",
     "job_kinds": "convae.jobs.kind",
     "judge_training": "convae.jobs.run",
     "load_dataset": "convae.datasets",

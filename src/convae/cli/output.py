@@ -50,6 +50,13 @@ def report_dataset(dataset: "Dataset") -> None:
     for line in lines:
         say(printable(line), err=True)
     report_skipped(dataset.skipped)
+    report_notes(dataset.notes)
+
+
+def report_notes(notes: Sequence[str]) -> None:
+    """What was left out without an error, on standard error."""
+    for note in notes:
+        click.echo(printable(note), err=True)
 
 
 def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
@@ -87,6 +94,7 @@ def finish(dataset: "Dataset", result: "Result", as_json: bool) -> None:
             "source": dataset.source,
             "num_resized": dataset.num_resized,
             "skipped": [list(pair) for pair in dataset.skipped],
+            "notes": list(dataset.notes),
             **result.figures,
             "files": result.files,
         }

@@ -38,7 +38,7 @@ CODES_A_LANE = 1 << 11
 # A block of latents alone has so many; what is around them is then a twentieth of a byte an image.
 IMAGES_OF_LATENTS = 1024
 LARGEST_ERROR = 127
-LONGEST_NAME = 1024
+LONGEST_NAME = 4096
 
 Model = ContextModel | LatentModel
 

@@ -23,10 +23,13 @@ from convae.datasets.arrays import (
 from convae.datasets.fit import check_images, count_resized, fit_images, wanted_shape
 from convae.datasets.mnist import load_mnist
 from convae.datasets.parquet import Shards, find_shards, read_parquet
-from convae.errors import DataError, ParameterError
-from convae.images.exact import exact_batches
+from convae.errors import DataError, ImageError, ParameterError
+from convae.images.contract import to_uint8
+from convae.images.exact import exact_pictures
 from convae.images.folders import read_paths
 from convae.images.gather import FolderImages, PictureSettings, Progress, Skipped
+from convae.images.opened import Source, path_remedy
+from convae.images.pictures import decode, decode_exact
 from convae.images.resize import Fit, Size
 from convae.images.store import StorePath
 from convae.storage.files import printable
@@ -58,6 +61,7 @@ class Dataset:
         skipped: Path and reason of each picture that could not be used.
         paths: One for each training image, relative to the folder, or None.
         test_paths: The same for the test images.
+        notes: What else was left out or not read, in sentences.
     """
 
     name: str
@@ -70,6 +74,7 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     paths: tuple[str, ...] | None = None
     test_paths: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
         """A name for each training image: its path, or its number where it came without."""
@@ -85,8 +90,8 @@ class Dataset:
         """The training pictures as their files hold them, at their own sizes, with their names.
 
         Returns:
-            What `convae.images.exact_batches` yields, at each pass anew; None where the images are
-            no picture files.
+            What `convae.exact_batches` yields, at each pass anew, with pictures that cannot be read
+            exactly as uint8; None where the images are no picture files.
         """
         folder = Path(self.name)
         if not self.paths or not (folder / self.paths[0]).is_file():
@@ -107,8 +112,17 @@ class _Originals:
     paths: tuple[str, ...]
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], list[str]]]:
-        """What `convae.images.exact_batches` yields."""
-        return exact_batches(self.folder, [], names=self.paths)
+        """Arrays of pictures of one size, and their names."""
+        sources = ((path, self.folder / path) for path in self.paths)
+        return exact_pictures(sources, len(self.paths), [], [], read=_nearly_exact)
+
+
+def _nearly_exact(source: Source, name: str) -> tuple[NDArray[Any], bool]:
+    """A picture exactly if that can be, else as uint8: for learning, that is near enough."""
+    try:
+        return decode_exact(source, name)
+    except ImageError:
+        return to_uint8(decode(source, name)), False
 
 
 def load_dataset(
@@ -142,7 +156,7 @@ def load_dataset(
             stay as they are, and pictures decide as in `convae.images.read_images`.
         channels: 1, 3 or 4; the default is as for `size`.
         fit: How images of another size are brought to `size`: `pad`, `crop` or `stretch`.
-        strict: Refuse the first picture that cannot be used, instead of skipping it.
+        strict: As in `convae.read_images`.
         progress: Called with the steps done and all steps while pictures are read; a picture
             takes two steps.
         store: The .npy file to keep the training images in, instead of memory. It appears when
@@ -163,13 +177,13 @@ def load_dataset(
         source = "1,797 handwritten digits that ship with scikit-learn, enlarged from 8 x 8"
         return _from_arrays(name, _digits(), source, settings)
     path = Path(name)
-    _check_exists(path, name)
+    check_exists(path, name)
     if store is not None and os.path.exists(store) and path.samefile(store):  # noqa: PTH110
         raise ParameterError(
             f"The store must be another file than the data; received {printable(path)} for both. "
             f"Leave it out, since a .npy file is used in place, or pass another path."
         )
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     if arrays is not None:
         return _from_arrays(name, arrays, printable(path), settings)
     if path.suffix.lower() == ".parquet" and path.is_file():
@@ -184,7 +198,12 @@ def load_dataset(
     return _from_pictures(name, printable(name), (read_paths(path, settings), None))
 
 
-def _check_exists(path: Path, name: str) -> None:
+def check_exists(path: Path, name: str) -> None:
+    """Refuse a path where nothing is.
+
+    Raises:
+        DataError: There is nothing.
+    """
     try:
         exists = name != "" and path.exists()
     except (OSError, ValueError) as error:
@@ -195,15 +214,23 @@ def _check_exists(path: Path, name: str) -> None:
 
 def _unknown(name: str) -> DataError:
     close = difflib.get_close_matches(name.lower(), NAMES, n=1)
-    remedy = f"Did you mean {close[0]!r}?" if close else "Check the spelling of the path."
+    remedy = (
+        f"Did you mean {close[0]!r}?"
+        if close
+        else path_remedy(name, "Check the spelling of the path.")
+    )
     return DataError(
         f"A data set must be one of {', '.join(NAMES)}, or the path of a folder or file that "
         f"exists; received {printable(name)!r}. {remedy}"
     )
 
 
-def _read_arrays(path: Path) -> Arrays | None:
-    """The arrays of a path that stores arrays, or None when it stores pictures."""
+def read_arrays(path: Path) -> Arrays | None:
+    """The arrays of a path that stores arrays, or None when it stores pictures.
+
+    Raises:
+        DataError: They cannot be read.
+    """
     if path.is_dir():
         return read_idx_folder(path)
     lower = path.name.lower()
@@ -277,6 +304,7 @@ def _from_split(name: str, path: Path, settings: PictureSettings) -> Dataset:
             pictures,
             paths=tuple(f"{folder}/{path}" for path in pictures.paths),
             skipped=tuple((f"{folder}/{path}", reason) for path, reason in pictures.skipped),
+            notes=tuple(f"{folder}: {note}" for note in pictures.notes),
         )
 
     source = f"{printable(path)}, its folders train and test"
@@ -317,4 +345,5 @@ def _from_pictures(name: str, source: str, train: Labeled, test: Labeled | None 
         skipped=pictures.skipped + (() if more is None else more.skipped),
         paths=pictures.paths,
         test_paths=None if more is None else more.paths,
+        notes=pictures.notes + (() if more is None else more.notes),
     )

@@ -148,16 +148,48 @@ def read_parquet(
 
     def pictures() -> Iterator[tuple[str, Source | None]]:
         for beginning, path in shards:
-            row = 0
-            with _opened(path) as file:
-                for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[columns.image]):
-                    for cell in batch.column(0).to_pylist():
-                        picture = cell.get("bytes") if isinstance(cell, dict) else cell
-                        yield f"{beginning}row {row}", picture
-                        row += 1
+            yield from _rows(beginning, path, columns.image)
 
     folder = gather(pictures, num_rows, where, settings, unread)
     return folder, _labels([path for _, path in shards], columns, folder)
+
+
+class PictureTable:
+    """The pictures in the rows of one Parquet file.
+
+    Args:
+        path: Where it is.
+        beginning: How the names of its rows begin.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        DataError: It is no Parquet file, or has no image column.
+    """
+
+    def __init__(self, path: Path, beginning: str = "") -> None:
+        columns, self._num_rows = _survey([path])
+        self._beginning, self._path, self._column = beginning, path, columns.image
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def __iter__(self) -> Iterator[tuple[str, Source | None]]:
+        """The name of each row and its picture, None for an empty cell; a few are held at a time.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return _rows(self._beginning, self._path, self._column)
+
+
+def _rows(beginning: str, path: Path, column: str) -> Iterator[tuple[str, Source | None]]:
+    row = 0
+    with _opened(path) as file:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
+            for cell in batch.column(0).to_pylist():
+                picture = cell.get("bytes") if isinstance(cell, dict) else cell
+                yield f"{beginning}row {row}", picture
+                row += 1
 
 
 @dataclass(frozen=True)

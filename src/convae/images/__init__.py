@@ -1,7 +1,6 @@
 """Images: the contract they keep; reading, fitting, storing, writing them; nothing is trained."""
 
 from convae.images.contract import as_images, to_float, to_uint8
-from convae.images.exact import exact_batches
 from convae.images.folders import read_images
 from convae.images.gather import FolderImages
 from convae.images.pictures import PICTURE_EXTENSIONS, read_exact, read_image, write_image
@@ -13,7 +12,6 @@ __all__ = [
     "Fit",
     "FolderImages",
     "as_images",
-    "exact_batches",
     "fit_channels",
     "fit_size",
     "read_exact",

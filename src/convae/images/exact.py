@@ -1,83 +1,75 @@
-"""The pictures of a folder with exactly the integers they hold, each at its own size."""
+"""Pictures with exactly the integers they hold, each at its own size."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.errors import DataError, ImageError
-from convae.images.folders import find_files
-from convae.images.gather import Progress
-from convae.images.pictures import PICTURE_EXTENSIONS, read_exact
+from convae.errors import ImageError
+from convae.images.gather import Progress, check_one_frame, frames_note, present
+from convae.images.pictures import Source, decode_exact
 from convae.storage.files import printable
 
 # Pictures are collected up to this much memory, so that those of one size come together.
 BATCH_BYTES = 1 << 26
 
-Kind = tuple[tuple[int, ...], np.dtype[Any]]
+Kind: TypeAlias = tuple[tuple[int, ...], np.dtype[Any]]
+Reader: TypeAlias = Callable[[Source, str], tuple[NDArray[Any], bool]]
 
 
-def exact_batches(
-    path: Path,
+def exact_pictures(
+    sources: Iterable[tuple[str, Source | None]],
+    num_sources: int,
     skipped: list[tuple[str, str]],
+    notes: list[str],
     *,
-    names: Sequence[str] | None = None,
     strict: bool = False,
     progress: Progress | None = None,
+    read: Reader = decode_exact,
 ) -> Iterator[tuple[NDArray[Any], list[str]]]:
-    """Read the pictures of a folder and its subfolders, sorted by path; or one file.
+    """Read pictures one after the other.
 
     Args:
-        path: The folder or the file.
+        sources: A name and a path or bytes for each picture.
+        num_sources: How many there are.
         skipped: Takes the name of each picture that cannot be used, and why.
-        names: Those of a folder to read, relative to it, if not all.
-        strict: Refuse the first such picture instead.
+        notes: Takes a sentence on pictures with more frames than the one that is read.
+        strict: Refuse the first such picture of both sorts instead.
         progress: Called with the pictures read and all pictures.
+        read: Decodes a picture.
 
     Yields:
         Pictures of one size and type, uint8 or uint16 `(num_images, height, width, channels)`, and
-        their names, relative to the folder. Of about 64 MiB of pictures, those of one size stand
-        together.
+        their names. Of about 64 MiB of pictures, those of one size stand together.
 
     Raises:
-        DataError: There is no picture, or none can be used.
         ImageError: `strict`, and a picture cannot be used.
     """
-    root, found = path.parent, [path.name]
-    if path.is_dir():
-        root, found = path, list(names or find_files(path, PICTURE_EXTENSIONS).names)
-    if not found or not path.exists():
-        raise DataError(
-            f"There must be pictures to read; {printable(path)} holds none. Check the path."
-        )
     waiting: dict[Kind, tuple[list[NDArray[Any]], list[str]]] = {}
-    num_bytes = num_read = 0
-    for done, name in enumerate(found):
+    num_bytes = num_more_frames = 0
+    for done, (name, source) in enumerate(sources, 1):
         try:
-            picture = read_exact(root / name)
+            picture, more_frames = read(present(source, name), printable(name))
+            if strict:
+                check_one_frame(more_frames, name)
         except ImageError as error:
             if strict:
                 raise
             skipped.append((name, str(error)))
-            continue
-        pictures, own = waiting.setdefault((picture.shape, picture.dtype), ([], []))
-        pictures.append(picture)
-        own.append(name)
-        num_bytes += picture.nbytes
-        num_read += 1
+        else:
+            num_more_frames += more_frames
+            pictures, own = waiting.setdefault((picture.shape, picture.dtype), ([], []))
+            pictures.append(picture)
+            own.append(name)
+            num_bytes += picture.nbytes
         if num_bytes >= BATCH_BYTES:
             yield from _batches(waiting)
             waiting, num_bytes = {}, 0
         if progress is not None:
-            progress(done + 1, len(found))
+            progress(done, num_sources)
     yield from _batches(waiting)
-    if not num_read:
-        raise DataError(
-            f"At least one picture must be usable; none of the {len(found):,} in {printable(path)} "
-            f"is. The first: {skipped[0][1]}"
-        )
+    notes += frames_note(num_more_frames)
 
 
 def _batches(

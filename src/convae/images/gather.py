@@ -5,7 +5,7 @@ The array is in memory, or a file that `convae.images.store` writes and maps.
 
 import itertools
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -52,6 +52,7 @@ class FolderImages:
         num_resized: How many had another size and were changed.
         skipped: Path and reason of each picture that could not be used.
         positions: Where each image stood among all pictures found, skipped ones counted.
+        notes: What else was left out, in sentences.
     """
 
     images: NDArray[Any]
@@ -59,6 +60,7 @@ class FolderImages:
     num_resized: int
     skipped: Skipped
     positions: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class PictureSettings:
         channels: 1, 3 or 4. By default 1 when every picture is gray, 4 when any has alpha,
             otherwise 3.
         fit: How a picture of another size is brought to `size`: `pad`, `crop` or `stretch`.
-        strict: Refuse the first picture that cannot be used, instead of skipping it.
+        strict: Refuse the first picture that cannot be used, instead of skipping it; or of which
+            only the first frame or page would be read; or a folder that cannot be listed.
         progress: Called with the steps done and all steps; a picture takes two steps.
         store: The .npy file to decode into, as `convae.images.store_images` writes it, instead of
             into memory.
@@ -110,6 +113,7 @@ class _Survey:
         widths: The same.
         channels: All numbers of channels that occur.
         dtypes: All dtypes that occur.
+        num_more_frames: How many pictures have frames behind the first.
     """
 
     usable: bytearray = field(default_factory=bytearray)
@@ -117,6 +121,7 @@ class _Survey:
     widths: "array[int]" = field(default_factory=lambda: array("I"))
     channels: set[int] = field(default_factory=set)
     dtypes: set[np.dtype[Any]] = field(default_factory=set)
+    num_more_frames: int = 0
 
     def add(self, position: int, header: Header) -> None:
         self.usable.extend(bytes(position - len(self.usable)))
@@ -125,6 +130,7 @@ class _Survey:
         self.widths.append(header.width)
         self.channels.add(header.channels)
         self.dtypes.add(header.dtype)
+        self.num_more_frames += header.more_frames
 
     def shape(self, settings: PictureSettings) -> tuple[int, int, int, int]:
         if settings.size is None:
@@ -155,7 +161,7 @@ class _Passes:
         for position, (is_wanted, (name, source)) in enumerate(found):
             if is_wanted:
                 try:
-                    yield position, name, read(_present(source, name), printable(name))
+                    yield position, name, read(present(source, name), printable(name))
                 except ImageError as error:
                     if self.settings.strict:
                         raise
@@ -182,6 +188,7 @@ def gather(
     where: str,
     settings: PictureSettings,
     unread: Skipped = (),
+    notes: Sequence[str] = (),
 ) -> FolderImages:
     """Read pictures in two passes: the headers decide on the array, then they are decoded.
 
@@ -190,16 +197,21 @@ def gather(
         num_sources: How many there are.
         where: Where they come from, for a message.
         settings: What to make of them.
-        unread: What was skipped before.
+        unread: Folders that could not be listed, and why.
+        notes: What else was left out before, in sentences.
 
     Raises:
         DataError: No picture can be used, or the images need too much memory.
         ImageError: The settings are strict, and a picture cannot be used.
         OutputError: The store cannot be written, for example for lack of room.
     """
+    if settings.strict:
+        check_listed(unread)
     passes = _Passes(sources, num_sources, settings)
     survey = _Survey()
-    for position, _, header in passes.run(read_header, itertools.repeat(1)):
+    for position, name, header in passes.run(read_header, itertools.repeat(1)):
+        if settings.strict:
+            check_one_frame(header.more_frames, name)
         survey.add(position, header)
     if not survey.heights:
         raise passes.nothing_left(where)
@@ -225,13 +237,58 @@ def gather(
     remedy = "Choose a smaller size or fewer pictures"
     images = keep_images(fitted(), shape, dtype, settings.store, what, remedy)
     skipped = tuple(passes.skipped[position] for position in sorted(passes.skipped))
-    return FolderImages(images, tuple(names), num_resized, (*unread, *skipped), tuple(positions))
+    return FolderImages(
+        images,
+        tuple(names),
+        num_resized,
+        (*unread, *skipped),
+        tuple(positions),
+        (*notes, *frames_note(survey.num_more_frames)),
+    )
 
 
-def _present(source: Source | None, name: str) -> Source:
+def present(source: Source | None, name: str) -> Source:
+    """A source that is there.
+
+    Raises:
+        ImageError: It is not, as in an empty cell of a table.
+    """
     if source is None:
-        raise ImageError(f"A picture must hold data; {name} holds none. Leave it out.")
+        raise ImageError(f"A picture must hold data; {printable(name)} holds none. Leave it out.")
     return source
+
+
+def check_listed(unread: Skipped) -> None:
+    """Refuse folders that could not be listed.
+
+    Raises:
+        DataError: There is one.
+    """
+    if unread:
+        folder, reason = unread[0]
+        raise DataError(f"{printable(folder)}: {reason} Change its permissions, or leave it out.")
+
+
+def check_one_frame(more_frames: bool, name: str) -> None:
+    """Refuse a picture of which only a part would be read.
+
+    Raises:
+        ImageError: There are frames behind the first.
+    """
+    if more_frames:
+        raise ImageError(
+            f"A picture must have one frame or page to be read strictly; {printable(name)} has "
+            f"more. Save each as a file of its own, or read it without strict, which takes the "
+            f"first."
+        )
+
+
+def frames_note(num_pictures: int) -> list[str]:
+    """What to say of pictures with more frames than the first: one sentence, or none."""
+    if not num_pictures:
+        return []
+    files = "1 picture has" if num_pictures == 1 else f"{num_pictures:,} pictures have"
+    return [f"{files} more than one frame or page; only the first is read"]
 
 
 def _common_size(heights: NDArray[Any], widths: NDArray[Any]) -> tuple[int, int]:

@@ -31,7 +31,7 @@ class Material:
         network_saw_all: Whether the network was trained on the reserved images as well, as when a
             job is added to an existing model.
         pictures: The same images before they were brought to one size, in batches as
-            `convae.images.exact_batches` gives them; each job may go through them anew. None if
+            `convae.exact_batches` gives them; each job may go through them anew. None if
             there are none.
         progress: Called with the steps done and all steps.
     """

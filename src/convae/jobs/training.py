@@ -28,7 +28,7 @@ def train_model(
         jobs: Estimators of jobs, such as `AnomalyDetector()` and `ImageCodec()`; they are fitted.
         run: What the training keeps on the disk, and who watches it.
         pictures: The same images before they were brought to one size, in batches as
-            `convae.images.exact_batches` gives them; no iterator, since each job may go through
+            `convae.exact_batches` gives them; no iterator, since each job may go through
             them.
         progress: Called with the steps done and all steps of fitting a job.
 

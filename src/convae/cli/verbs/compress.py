@@ -7,16 +7,14 @@ from typing import Any
 import click
 
 from convae.cli.options import (
-    Reading,
     examples,
     json_option,
     model_and_images,
     overwrite_option,
     refine_option,
 )
-from convae.cli.output import echo_json, report_skipped, say
+from convae.cli.output import echo_json, report_notes, report_skipped, say
 from convae.cli.progress import counted
-from convae.cli.reading import load
 from convae.errors import ParameterError
 from convae.storage.files import printable
 
@@ -67,7 +65,12 @@ from convae.storage.files import printable
     help="Compare with PNG, WebP, zlib, bz2 and xz, and with JPEG XL and AVIF if the extra "
     "'formats' is installed.",
 )
-@click.option("--strict", is_flag=True, help="Stop at the first picture that cannot be read.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Stop at the first picture or folder that cannot be read, and at the first picture with "
+    "more than one frame or page.",
+)
 @overwrite_option
 @json_option
 def compress(
@@ -87,8 +90,10 @@ def compress(
 ) -> None:
     """Pack IMAGES into the one file OUTPUT, with a MODEL from `convae train --for codec`.
 
-    Pictures of a folder keep their sizes and names, whatever size the model was trained at;
-    metadata of the files is dropped. If IMAGES has a test part, as mnist has, that part is packed.
+    Everything in IMAGES is packed: all pictures of a folder and its subfolders, and those in the
+    rows of Parquet files. They keep their sizes and names, whatever size the model was trained at;
+    metadata of the files is dropped. Of mnist, of digits, and of a .npz file or an IDX folder with
+    test images, only the test images are packed.
 
     In Python: `ImageCodec.compress`.
     """
@@ -108,11 +113,12 @@ def compress(
     trained = load_model(model)
     codec = trained.job("codec")
     skipped: list[tuple[str, str]] = []
+    notes: list[str] = []
     sizes = FormatSizes() if compare else None
 
     def batches() -> Iterator[tuple[Any, Sequence[str]]]:
         shape = trained.architecture.image_shape if tiny else None
-        for batch, names in _batches(images, skipped, strict, shape):
+        for batch, names in _batches(images, skipped, notes, strict, shape):
             if sizes is not None:
                 sizes.add(batch)
             yield batch, names
@@ -128,6 +134,7 @@ def compress(
         model_name=model.name,
     )
     report_skipped(skipped)
+    report_notes(notes)
     figures: dict[str, Any] = {
         "num_images": summary.num_images,
         "num_bytes": summary.num_bytes,
@@ -137,6 +144,7 @@ def compress(
         "tiny": tiny,
         "mse": summary.mse,
         "skipped": [list(pair) for pair in skipped],
+        "notes": notes,
     }
     lines = summary.lines()
     if sizes is not None:
@@ -153,20 +161,18 @@ def compress(
 def _batches(
     images: str,
     skipped: list[tuple[str, str]],
+    notes: list[str],
     strict: bool,
     shape: tuple[int, int, int] | None,
 ) -> Iterator[tuple[Any, Sequence[str]]]:
-    """Images at `shape`; if it is None, pictures at their own sizes, and arrays as a whole."""
-    from convae import PICTURE_EXTENSIONS, exact_batches
+    """Images at `shape`; if it is None, as they are."""
+    from convae import exact_batches, fitted_batches
 
-    path = Path(images)
-    if shape is None and (path.is_dir() or path.suffix.lower() in PICTURE_EXTENSIONS):
-        with counted(f"packing {images}") as progress:
-            yield from exact_batches(path, skipped, strict=strict, progress=progress)
-        return
-    size, channels = (shape[:2], shape[2]) if shape is not None else (None, None)
-    dataset = load(images, Reading("pad", strict, None), size, channels)
-    if dataset.test is None:
-        yield dataset.train, dataset.paths or ()
-    else:
-        yield dataset.test, dataset.test_paths or ()
+    with counted(f"packing {images}") as progress:
+        if shape is None:
+            yield from exact_batches(images, skipped, notes=notes, strict=strict, progress=progress)
+        else:
+            yield from fitted_batches(
+                images, shape[:2], shape[2], skipped,
+                notes=notes, strict=strict, progress=progress,
+            )  # fmt: skip

@@ -79,7 +79,7 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
             y: Ignored; scikit-learn passes it.
             run: As in `ConvAutoencoder.fit`.
             pictures: The pictures that X was made of, in batches as
-                `convae.images.exact_batches` gives them, if these will be compressed instead of X.
+                `convae.exact_batches` gives them, if these will be compressed instead of X.
                 Only those of the kind (channels and bits) that has the most bytes are learned from.
             progress: Called with the steps done and all steps of learning to code.
 

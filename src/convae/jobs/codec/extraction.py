@@ -41,7 +41,8 @@ def write_pictures(
 
     Raises:
         ModelFileError: The archive is damaged.
-        ParameterError: An image is no picture (2 channels, or 16 bits in color).
+        ParameterError: An image is no picture: it has 2 channels.
+        MissingExtraError: An image has 16 bits in color, and imagecodecs is not installed.
         OutputError: A picture cannot be written, or exists.
     """
     with results_folder(folder) as probe:
@@ -54,10 +55,10 @@ def write_pictures(
     if renamed:
         write_whole(folder / NAMES, csv_table(("file", "name"), renamed))
     for number, (image, file) in enumerate(zip(_images(archive), files, strict=True)):
-        if image.shape[2] == 2 or (image.dtype == np.uint16 and image.shape[2] > 1):
+        if image.shape[2] == 2:
             raise ParameterError(
-                f"A picture file must have 1, 3 or 4 channels, and 1 of 16 bits; the image at "
-                f"{number} has {image.shape[2]} of {image.dtype}. Write an array, OUT.npy."
+                f"A picture file must have 1, 3 or 4 channels; the image at {number} has 2. "
+                f"Write an array, OUT.npy."
             )
         write_image(folder / file, image)
         if progress is not None:

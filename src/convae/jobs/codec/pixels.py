@@ -39,7 +39,7 @@ def collect_tiles(
     """Tiles to learn from, of the kind of pictures that has the most bytes.
 
     Args:
-        batches: As `convae.images.exact_batches` gives them.
+        batches: As `convae.exact_batches` gives them.
         most_bytes: What the tiles may take.
         seed: Decides which are kept.
 
