@@ -293,12 +293,13 @@ def jpeg_half(folder):
 BAD_DATA = {
     "an empty folder": (
         lambda folder: folder.mkdir(),
-        "A folder of images must hold PNG, JPEG, TIFF, BMP, WebP or GIF files; {data} holds none, "
-        "and 0 other files. Check the path, or convert the pictures to PNG.",
+        "A folder of images must hold PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF or JPEG 2000 files; "
+        "{data} holds none, and 0 other files. Check the path, or convert the pictures to PNG.",
     ),
     "a text file named .png": (
         lambda folder: (folder / "text.png").write_text("no picture"),
-        "A picture must be a PNG, JPEG, TIFF, BMP, WebP or GIF file; text.png holds something else",
+        "A picture must be a PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF or JPEG 2000 file; "
+        "text.png holds something else",
     ),
     "an empty file": (
         lambda folder: (folder / "empty.png").write_bytes(b""),

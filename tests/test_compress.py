@@ -9,6 +9,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from coders import learn_in_steps, random_model, smooth_images
 from imagecodecs import avif_decode, jpegxl_decode
@@ -56,11 +58,10 @@ def test_a_folder_comes_back_with_names_and_sizes(command, codec_path, pictures,
         found, expected = read_exact(again / name), read_exact(source)
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
-    for strict in (("--strict",),):
-        done = command("compress", codec_path, pictures, tmp_path / "y.cae", *strict)
-        assert done.code == 1
-        assert "broken.png" in done.err
-        assert not (tmp_path / "y.cae").exists()
+    done = command("compress", codec_path, pictures, tmp_path / "y.cae", "--strict")
+    assert done.code == 1
+    assert "broken.png" in done.err
+    assert not (tmp_path / "y.cae").exists()
 
 
 def test_an_archive_with_its_model_needs_none(command, codec_path, digits, tmp_path):
@@ -88,6 +89,64 @@ def test_pictures_are_added_to_an_archive(command, codec_path, digits, tmp_path)
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), digits[:40, ..., 0])
     done = command("compress", codec_path, tmp_path / "digits.npy", out, "--append", "--compare")
     assert (done.code, "--compare must not be combined with --append" in done.err) == (1, True)
+
+
+def test_nothing_is_resized_without_tiny_and_what_is_left_out_is_said(
+    command, codec_path, pictures, tmp_path
+):
+    color = np.ascontiguousarray(smooth_images(1, 9, 3, 3, np.uint16)[0])
+    write_image(pictures / "train" / "deep.png", color)
+    write_image(pictures / "test" / "dot.png", smooth_images(1, 1, 1, 3)[0])
+    Image.fromarray(smooth_images(1, 50, 60, 3)[0]).save(pictures / "a.jfif", "JPEG")
+    Image.new("CMYK", (9, 9)).save(pictures / "c.tif")
+    frames = [Image.new("RGB", (9, 9), color) for color in ("red", "blue")]
+    frames[0].save(pictures / "d.gif", save_all=True, append_images=frames[1:])
+    (pictures / "notes.txt").write_text("notes")
+    cells = [(pictures / "sub" / "color.png").read_bytes()]
+    pyarrow.parquet.write_table(pyarrow.table({"image": cells}), pictures / "p.parquet")
+    out, again = tmp_path / "x.cae", tmp_path / "again"
+    done = command("compress", codec_path, pictures, out, "--json")
+    report = json.loads(done.out)
+    assert [name for name, _ in report["skipped"]] == ["broken.png", "c.tif"]
+    assert "must be gray or RGB of 8 or 16 bits" in report["skipped"][1][1]
+    assert report["notes"] == [
+        "1 file with other endings than those of pictures: left out",
+        "1 picture has more than one frame or page; only the first is read",
+    ]
+    assert all(note in done.err for note in report["notes"])
+    assert (report["num_images"], report["mse"]) == (13, 0)
+    assert command("decompress", out, again, "--model", codec_path).code == 0
+    np.testing.assert_array_equal(read_exact(again / "train" / "deep.png"), color)
+    for name in ("test/dot.png", "sub/color.png", "d.gif", "a.jfif"):
+        kept = again / (name if name.endswith("png") else f"{name}.png")
+        np.testing.assert_array_equal(read_exact(kept), read_exact(pictures / name))
+    found = read_exact(again / "p.parquet row 0.png")
+    np.testing.assert_array_equal(found, read_exact(pictures / "sub" / "color.png"))
+
+
+def test_a_picture_with_a_very_long_path_is_kept(command, codec_path, digits, tmp_path):
+    name = "/".join(["d" * 200] * 6 + ["a.png"])
+    write_image(tmp_path / "in" / name, digits[0])
+    out, again = tmp_path / "x.cae", tmp_path / "again"
+    assert command("compress", codec_path, tmp_path / "in", out).code == 0
+    assert command("decompress", out, again, "--model", codec_path).code == 0
+    np.testing.assert_array_equal(read_exact(again / name), digits[0])
+
+
+def test_an_array_of_16_bits_comes_back_and_one_of_floats_is_refused(command, codec_path, tmp_path):
+    array = smooth_images(3, 10, 12, 1, np.uint16)[..., 0]
+    np.save(tmp_path / "a.npy", array)
+    out, again = tmp_path / "x.cae", tmp_path / "again.npy"
+    done = command("compress", codec_path, tmp_path / "a.npy", out)
+    assert (done.code, done.out.startswith("3 images in ")) == (0, True)
+    assert command("decompress", out, again, "--model", codec_path).code == 0
+    np.testing.assert_array_equal(np.load(again), array)
+    np.save(tmp_path / "b.npy", array / 65535)
+    done = command("compress", codec_path, tmp_path / "b.npy", tmp_path / "y.cae")
+    assert done.code == 1
+    assert "must be uint8 or uint16" in done.err
+    assert "numpy.rint(array * 65535).astype('uint16')" in done.err
+    assert not (tmp_path / "y.cae").exists()
 
 
 def test_a_tiny_archive_holds_pictures_of_the_models_size(command, codec_path, pictures, tmp_path):
@@ -301,7 +360,7 @@ def test_misuse_of_the_verbs_is_refused(command, codec_path, model_path, picture
     out = tmp_path / "x.cae"
     for arguments, text in (
         (("compress", model_path, pictures, out), "convae train IMAGES --for codec"),
-        (("compress", codec_path, tmp_path / "none.png", out), "nothing|holds none"),
+        (("compress", codec_path, tmp_path / "none.png", out), "folder or file that exists"),
         (("compress", codec_path, pictures, out, "--max-error", "200"), "max_error must be from 0"),
         (("compress", codec_path, pictures, out, "--lossless", "--max-error", "1"), "--lossless"),
         (("decompress", pictures / "digit0.png", out), "must be a whole archive of images"),
@@ -349,3 +408,10 @@ def test_each_job_can_go_through_the_original_pictures_anew(pictures):
     assert passes[0] == passes[1]
     assert sum(len(names) for _, names in passes[0]) == 8
     assert load_dataset("digits").originals() is None
+
+
+def test_the_codec_also_learns_from_pictures_that_it_cannot_pack_exactly(tmp_path):
+    Image.new("CMYK", (9, 10), (0, 255, 255, 0)).save(tmp_path / "a.tif")
+    ((images, names),) = load_dataset(tmp_path).originals()
+    assert (images.shape, names) == ((1, 10, 9, 3), ["a.tif"])
+    np.testing.assert_array_equal(images[0, 0, 0], load_dataset(tmp_path).train[0, 0, 0])

@@ -85,7 +85,9 @@ def test_pictures_with_more_frames_are_counted_and_refused_if_strict(tmp_path):
     note = "2 pictures have more than one frame or page; only the first is read"
     assert (found.notes, found.skipped) == ((note,), ())
     assert read_images(tmp_path / "c.png").notes == ()
-    with pytest.raises(ImageError, match=r"must have one frame or page to be read strictly; a\.gif"):
+    with pytest.raises(
+        ImageError, match=r"must have one frame or page to be read strictly; a\.gif"
+    ):
         read_images(tmp_path, strict=True)
     assert read_images(tmp_path / "c.png", strict=True).notes == ()
 

@@ -1,6 +1,7 @@
 import io
 import os
 import struct
+import subprocess
 import sys
 import zlib
 
@@ -245,7 +246,7 @@ DEEP_COLORS = np.stack([DEEP, DEEP[::-1], DEEP[:, ::-1], DEEP[::-1, ::-1]], axis
 
 def deep_file(kind, pixels):
     if kind == "PNG":
-        return imagecodecs.png_encode(pixels)
+        return imagecodecs.png_encode(np.array(pixels))
     if kind == "JPEG 2000":
         return imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="jp2")
     stream = io.BytesIO()
@@ -276,6 +277,16 @@ def test_16_bit_color_keeps_all_its_bits(tmp_path, kind, channels):
     assert np.array_equal(np.rint(image * 65535), pixels)
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG 2000", "TIFF", "TIFF planes"])
+@pytest.mark.parametrize("side", [1, 3, 4])
+def test_small_pictures_with_16_bits_in_color_keep_their_axes(tmp_path, kind, channels, side):
+    pixels = np.ascontiguousarray(DEEP_COLORS[:side, :side, :channels])
+    path = tmp_path / "a"
+    path.write_bytes(deep_file(kind, pixels))
+    assert np.array_equal(read_exact(path), pixels)
+
+
 def test_16_bit_gray_with_alpha_becomes_color(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(DEEP_COLORS[..., :2])))
@@ -285,8 +296,10 @@ def test_16_bit_gray_with_alpha_becomes_color(tmp_path):
 
 def test_16_bit_color_is_written_and_read_back(tmp_path):
     for channels in (3, 4):
-        write_image(tmp_path / "a.png", DEEP_COLORS[..., :channels])
-        assert np.array_equal(read_exact(tmp_path / "a.png"), DEEP_COLORS[..., :channels])
+        for side in (1, 2, 20):
+            pixels = DEEP_COLORS[:side, :side, :channels]
+            write_image(tmp_path / "a.png", pixels)
+            assert np.array_equal(read_exact(tmp_path / "a.png"), pixels)
 
 
 def test_16_bit_color_names_the_extra_it_takes(tmp_path, monkeypatch):
@@ -522,6 +535,28 @@ def test_a_png_without_pixels_is_refused(tmp_path):
     end = data.rindex(b"IEND") - 4
     (tmp_path / "a.png").write_bytes(data[: data.index(b"IDAT") - 4] + data[end:])
     refused(tmp_path / "a.png", "must be whole; decoding .* gave 'no pixels'")
+
+
+def test_what_decoders_log_of_a_damaged_file_is_no_line_on_standard_error(tmp_path):
+    data = bytearray(imagecodecs.png_encode(np.ascontiguousarray(DEEP_COLORS)))
+    data[data.rindex(b"IEND") - 9] ^= 1  # the last byte of the check of the pixels
+    (tmp_path / "a.png").write_bytes(data)
+    # In a process of its own, since pytest listens to all logging.
+    code = """
+import sys
+from convae.errors import ImageError
+from convae.images import read_exact
+try:
+    read_exact(sys.argv[1])
+except ImageError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.png"], capture_output=True, text=True, check=True
+    )
+    assert "must be whole; decoding" in done.stdout
+    assert "incorrect data check" in done.stdout
+    assert done.stderr == ""
 
 
 def test_what_libtiff_finds_is_a_reason_and_no_line_on_standard_error(tmp_path, capfd):

@@ -57,7 +57,8 @@ def image_options(verb: Verb) -> Verb:
         click.option(
             "--strict",
             is_flag=True,
-            help="Stop at the first picture that cannot be read.",
+            help="Stop at the first picture or folder that cannot be read, and at the first "
+            "picture with more than one frame or page.",
         ),
         click.option(
             "--fit",

@@ -81,8 +81,8 @@ def exact_batches(
         num_read += len(images)
         yield images, names
     if not num_read:
-        reason = (
-            f" The first, {printable(skipped[first][0])}: {skipped[first][1]}" if skipped else ""
+        reason = "".join(
+            f" The first, {printable(name)}: {why}" for name, why in skipped[first:][:1]
         )
         raise DataError(
             f"At least one picture must be usable; none of the {len(found):,} in "

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import functools
 import io
+import logging
 import re
 import stat
 import struct
@@ -33,6 +34,11 @@ MOST_PIXELS = 64_000_000
 
 Source = Path | bytes
 
+# What these say of a damaged file comes as an exception too; unless a program listens to them,
+# Python would write it to standard error.
+for _library in ("PIL", "imagecodecs"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+
 # Tags of EXIF and TIFF.
 ORIENTATION = 274
 WIDTH = 256
@@ -40,8 +46,11 @@ HEIGHT = 257
 BITS_PER_SAMPLE = 258
 PHOTOMETRIC = 262
 SAMPLES_PER_PIXEL = 277
+PLANAR_CONFIGURATION = 284
 EXTRA_SAMPLES = 338
 SAMPLE_FORMAT = 339
+# A value of the planar configuration: each channel is stored as a plane of its own.
+PLANES_APART = 2
 
 _CHUNK = struct.Struct(">I4s")
 # Those of a PNG that may say how the picture is turned.

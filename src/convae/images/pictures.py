@@ -19,6 +19,8 @@ from convae.images.opened import (
     EXTRA_SAMPLES,
     PHOTOMETRIC,
     PICTURE_EXTENSIONS,
+    PLANAR_CONFIGURATION,
+    PLANES_APART,
     SAMPLES_PER_PIXEL,
     Source,
     bits_in_color,
@@ -279,9 +281,9 @@ def _deep_values(image: ImageFile.ImageFile, name: str) -> NDArray[np.uint16]:
         "JPEG2000": imagecodecs.jpeg2k_decode,
     }
     size, mode, data = stored_size(image), _target_mode(image), file_bytes(image)
-    turn = orientation(image)
+    turn, found = orientation(image), tags(image)
     values = np.asarray(decoders[str(image.format)](data))
-    if values.ndim == 3 and values.shape[1:] == size:  # TIFF can store one plane after the other
+    if found.get(PLANAR_CONFIGURATION) == PLANES_APART:
         values = np.moveaxis(values, 0, -1)
     if values.shape == (*size, 2):
         values = np.concatenate([values[..., :1]] * 3 + [values[..., 1:]], axis=-1)
@@ -349,7 +351,8 @@ def encode_image(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
             from imagecodecs import png_encode
         except ImportError as error:
             raise MissingExtraError("Writing color of 16 bits as PNG", "formats") from error
-        return bytes(png_encode(np.ascontiguousarray(pixels)))
+        # A copy: of a contiguous part of one pixel, imagecodecs refuses the strides.
+        return bytes(png_encode(np.array(pixels)))
     stream = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(stream, format="PNG")
     return stream.getvalue()
