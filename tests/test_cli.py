@@ -819,13 +819,14 @@ def test_one_corrupt_picture_among_many_is_skipped_and_named(
     assert not (tmp_path / "latents.npy").exists()
 
 
-def test_of_many_corrupt_pictures_five_are_named(command, pictures, model_path, tmp_path):
+def test_of_many_corrupt_pictures_the_first_of_each_reason_is_named(command, pictures, model_path, tmp_path):
     for index in range(8):
         (pictures / f"bad{index}.png").write_text("text")
     done = command("embed", model_path, pictures, tmp_path / "latents.npy")
     assert done.code == 0
-    assert done.err.count("  bad") == 5
-    assert done.err.endswith("  and 3 more\n")
+    assert done.err.count("  bad") == 1
+    assert "  bad0.png: A picture must be a PNG" in done.err
+    assert done.err.endswith(" (and 7 more for this reason)\n")
 
 
 def test_a_broken_backend_setting_is_one_clear_message(tmp_path, model_path):

@@ -124,6 +124,28 @@ def test_nothing_is_resized_without_tiny_and_what_is_left_out_is_said(
     np.testing.assert_array_equal(found, read_exact(pictures / "sub" / "color.png"))
 
 
+def test_pictures_skipped_for_one_reason_are_shown_together_and_five_reasons_at_most(
+    command, codec_path, digits, tmp_path
+):
+    folder = tmp_path / "pictures"
+    write_image(folder / "whole.png", digits[0])
+    for number in range(9):
+        (folder / f"empty{number}.png").touch()
+    for number in range(5):
+        (folder / f"u{number}.png").symlink_to(f"u{number}.png" if number else "nowhere")
+        (folder / f"v{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes([number]) * 30)
+        Image.new(["CMYK", "F", "LAB"][number % 3], (9, 9)).save(folder / f"w{number}.tif")
+    done = command("compress", codec_path, folder, tmp_path / "x.cae", "--json")
+    skipped = json.loads(done.out)["skipped"]
+    assert len(skipped) == 24
+    lines = done.err.splitlines()
+    assert lines[0] == "24 could not be used and were skipped:"
+    assert lines[1].startswith("  empty0.png: A picture must hold data")
+    assert lines[1].endswith("(and 8 more for this reason)")
+    shown = sum(1 + ("(and" in line and int(line.split("(and ")[1][0])) for line in lines[1:6])
+    assert lines[6:] == [f"  and {24 - shown} more"]
+
+
 def test_a_picture_with_a_very_long_path_is_kept(command, codec_path, digits, tmp_path):
     name = "/".join(["d" * 200] * 6 + ["a.png"])
     write_image(tmp_path / "in" / name, digits[0])

@@ -63,10 +63,17 @@ def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
     """What could not be used, and why, on standard error."""
     if not skipped:
         return
+    alike: dict[str, list[str]] = {}
+    for name, reason in skipped:
+        # The same reason but for the name in it.
+        alike.setdefault(reason.replace(printable(name), ""), []).append(f"{name}: {reason}")
     lines = [f"{len(skipped):,} could not be used and were skipped:"]
-    lines += [f"  {name}: {reason}" for name, reason in skipped[:SHOWN_SKIPPED]]
-    if len(skipped) > SHOWN_SKIPPED:
-        lines.append(f"  and {len(skipped) - SHOWN_SKIPPED:,} more")
+    shown = list(alike.values())[:SHOWN_SKIPPED]
+    for first, *others in shown:
+        same = f" (and {len(others):,} more for this reason)" if others else ""
+        lines.append(f"  {first}{same}")
+    if num_left := len(skipped) - sum(map(len, shown)):
+        lines.append(f"  and {num_left:,} more")
     for line in lines:
         say(printable(line), err=True)
 
