@@ -819,7 +819,9 @@ def test_one_corrupt_picture_among_many_is_skipped_and_named(
     assert not (tmp_path / "latents.npy").exists()
 
 
-def test_of_many_corrupt_pictures_the_first_of_each_reason_is_named(command, pictures, model_path, tmp_path):
+def test_of_many_corrupt_pictures_the_first_of_each_reason_is_named(
+    command, pictures, model_path, tmp_path
+):
     for index in range(8):
         (pictures / f"bad{index}.png").write_text("text")
     done = command("embed", model_path, pictures, tmp_path / "latents.npy")
