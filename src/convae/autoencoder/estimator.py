@@ -18,6 +18,7 @@ from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.autoencoder.applied import AppliedAutoencoder, Floats
 from convae.autoencoder.provenance import describe_images, library_versions
 from convae.errors import ModelFileError, ParameterError
+from convae.images.copies import copy_groups, num_copies
 from convae.images.selection import ImagesLike, Selection, held_out_indices
 from convae.nn.network import KerasNetwork
 from convae.storage.modelfile import FittedJob, ModelContents, read_model, write_model
@@ -51,8 +52,8 @@ class ConvAutoencoder(
         weight_decay: Share of a weight that a step of size 1 would take away.
         translation: Largest number of pixels by which an image is shifted at random, down or up and
             right or left, each time it is met; edge pixels are repeated.
-        validation_split: Fraction of the images held out to validate on. With any, the weights of
-            the best epoch are kept.
+        validation_split: Fraction of the images held out to validate on; copies and near-copies of
+            an image go with it. With any, the weights of the best epoch are kept.
         patience: Stop after this many epochs without a lower validation loss; None never stops.
         recompute_statistics: Recompute the statistics of batch normalization before validating and
             at the end, instead of trusting moving averages that lag behind on few images.
@@ -66,6 +67,8 @@ class ConvAutoencoder(
         data_: What is known of the training images: their number, shape, dtype and SHA-256.
         validation_indices_: Indices, ascending, of the images held out to validate on; after `fit`
             only, since a file does not hold the images.
+        num_copies_: How many images are copies or near-copies of others, if any are held out, else
+            0; after `fit` only.
 
     Example:
         >>> import numpy as np
@@ -186,7 +189,9 @@ class ConvAutoencoder(
         options = self._training_options(len(chosen))
         height, width, channels = chosen.shape[1:]
         architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
-        held_out = held_out_indices(len(chosen), options.validation_split, options.seed)
+        split = options.validation_split
+        groups = copy_groups(chosen) if split else None
+        held_out = held_out_indices(len(chosen), split, options.seed, groups=groups)
         data = describe_images(chosen)
 
         model = _build(architecture, options.seed)
@@ -207,6 +212,7 @@ class ConvAutoencoder(
         self._options = options
         self.data_ = data
         self.validation_indices_ = held_out
+        self.num_copies_ = 0 if groups is None else num_copies(groups)
         self._channel_axis = chosen.channel_axis
         self._versions = library_versions()
         self._network = KerasNetwork.of(architecture, model)

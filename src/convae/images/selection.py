@@ -11,6 +11,9 @@ from convae.images.contract import as_images
 
 Indices = NDArray[np.intp]
 
+# More copies of an image are no accident, if they are more than this share of all images as well.
+MOST_COPIES, COMMON = 5, 0.01
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
@@ -71,15 +74,26 @@ ImagesLike: TypeAlias = ArrayLike | Selection
 
 
 def held_out_indices(
-    num_images: int, fraction: float, seed: int, name: str = "validation_split"
+    num_images: int,
+    fraction: float,
+    seed: int,
+    name: str = "validation_split",
+    groups: Indices | None = None,
 ) -> Indices:
     """Indices, ascending, of images drawn at random, since folders come sorted.
 
+    Groups are drawn whole, so that no image is held out whose copy is not. A group of more than 5
+    images and more than a hundredth of all is a picture that is common, and is not held out, unless
+    most groups are as large. Groups of one image each change nothing; and if all images are of one
+    group, it is as if there were none.
+
     Args:
         num_images: Images there are.
-        fraction: How many to draw, from 0 (none) to below 1.
+        fraction: How many to draw, from 0 (none) to below 1; of groups, if there are any.
         seed: The same seed draws the same images.
         name: What the message calls the fraction.
+        groups: For each image the index of the first one of its group, as
+            `convae.images.copies.copy_groups` returns them.
 
     Raises:
         ParameterError: The fraction is above 0, and leaves no image on one of the sides.
@@ -93,7 +107,16 @@ def held_out_indices(
             f"{num_images} images. Change it or add images."
         )
     order = np.random.default_rng([seed, 0]).permutation(num_images)
-    return np.sort(order[:num_held_out])
+    if groups is None or not groups.any():
+        return np.sort(order[:num_held_out])
+    sizes = np.bincount(groups, minlength=num_images)
+    order = order[sizes[order] > 0]
+    num_groups = len(order)
+    usual = order[sizes[order] <= max(MOST_COPIES, COMMON * num_images)]
+    if len(usual) >= num_groups / 2:
+        order = usual
+    num_drawn = min(max(round(num_groups * fraction), 1), num_groups - 1, len(order))
+    return np.flatnonzero(np.isin(groups, order[:num_drawn]))
 
 
 def drawn_indices(num_images: int, most: int, seed: int) -> Indices:

@@ -10,6 +10,7 @@ from convae.autoencoder.applied import model_mse
 from convae.autoencoder.estimator import ConvAutoencoder
 from convae.baselines.pca import pca_mse
 from convae.datasets import Dataset
+from convae.images.copies import copies_told
 from convae.images.metrics import psnr_db
 from convae.images.selection import Images, Selection
 from convae.jobs.job import Job
@@ -78,6 +79,10 @@ def judge_training(dataset: Dataset, autoencoder: ConvAutoencoder, jobs: Sequenc
         f"{split} MSE {mse:.5f} (PSNR {psnr_db(mse):.1f} dB) with {architecture.latent_dim} "
         f"numbers per image; PCA with as many gives {cheap:.5f}"
     ]
+    copies = getattr(autoencoder, "num_copies_", 0)
+    if copies:
+        figures["num_validation_copies"] = copies
+        lines.append(f"for the validation, {copies_told(copies)}")
     for job in jobs:
         described = job.describe()
         figures["jobs"][job.kind.name] = described.figures

@@ -17,7 +17,7 @@ from sklearn.preprocessing import normalize
 
 from convae.baselines.pca import component_errors, fit_components
 from convae.images import to_float
-from convae.images.selection import Images, Selection, drawn_indices
+from convae.images.selection import Images, Indices, Selection, drawn_indices
 from convae.jobs.anomaly.choice import Choice, combine
 from convae.jobs.anomaly.corruptions import corruptions
 from convae.jobs.anomaly.learn import fit_spaces
@@ -43,13 +43,16 @@ def default_score(channels: int) -> str:
     return "neighbors" if channels == 1 else "neighbors and colors"
 
 
-def default_choice(scores: AnomalyScores, num_held_out: int, train: Selection, seed: int) -> Choice:
+def default_choice(
+    scores: AnomalyScores, num_held_out: int, train: Selection, groups: Indices, seed: int
+) -> Choice:
     """The choice if too few images are held out to judge scores.
 
     Args:
         scores: What was learned of the training images.
         num_held_out: How many images are held out.
         train: The training images, 2 or more; parts of them are measured against the others.
+        groups: Equal for those of them that are copies, `(num_images,)`.
         seed: As in `convae.jobs.anomaly.learn.fit_scores`.
     """
     score = default_score(train.shape[3])
@@ -57,15 +60,15 @@ def default_choice(scores: AnomalyScores, num_held_out: int, train: Selection, s
         f"the default, since {num_held_out} images are too few to judge scores on "
         f"({FEWEST_IMAGES} are needed)"
     )
-    folds = np.arange(len(train)) % NUM_FOLDS
+    folds = np.unique(groups, return_inverse=True)[1] % NUM_FOLDS
     measured = [
         replace(scores, neighbors=fit_spaces(train.take(folds != fold), seed)).measure(
             train.take(folds == fold), SCORES[score]
         )
-        for fold in range(min(NUM_FOLDS, len(train)))
+        for fold in range(folds.max() + 1)
         if (folds != fold).sum() > 1
     ]
-    if not measured:  # of two images, neither has others
+    if not measured:  # of two images, neither has others, and no more has an image its copies
         measured = [dict.fromkeys(SCORES[score], np.zeros(1))]
     values = {name: np.concatenate([part[name] for part in measured]) for name in SCORES[score]}
     return Choice(score, reason, {}, {}, 0.0, *_centers_and_scales(values))
@@ -79,7 +82,13 @@ def _centers_and_scales(
 
 
 def choose_score(
-    scores: AnomalyScores, normal: Images, train: Selection, seed: int, *, with_network: bool = True
+    scores: AnomalyScores,
+    normal: Images,
+    train: Selection,
+    seed: int,
+    *,
+    groups: Indices,
+    with_network: bool = True,
 ) -> Choice:
     """Judge each score on made-up anomalies.
 
@@ -89,11 +98,12 @@ def choose_score(
             used.
         train: The training images, for the cheap methods; at most 2,000 are used.
         seed: Decides the anomalies.
+        groups: Equal for training images that are copies, `(num_images,)`.
         with_network: Whether scores that need the network may be chosen; not if it was trained on
             the calibration images.
     """
     if len(normal) < FEWEST_IMAGES:
-        return default_choice(scores, len(normal), train, seed)
+        return default_choice(scores, len(normal), train, groups, seed)
     images = to_float(normal[:MOST_IMAGES])
     broken = [changed for _, changed in corruptions(images, seed)]
     candidates = scores_for(images.shape[3], with_network=with_network)

@@ -14,6 +14,7 @@ from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.autoencoder.estimator import ConvAutoencoder
 from convae.checks import fraction
 from convae.errors import ParameterError
+from convae.images.copies import copies_told, copy_groups, num_copies, one_of_each
 from convae.images.selection import ImagesLike, Indices, Selection, held_out_indices
 from convae.jobs.anomaly import JOB
 from convae.jobs.anomaly.calibration import check_most_anomalies, check_rate
@@ -65,9 +66,9 @@ def _num_choosing(num_held_out: int) -> int:
 class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # type: ignore[misc]
     """Learns from normal images alone, and flags others at a stated rate of false alarms.
 
-    Part of the images is never trained on; their scores calibrate the p-values
-    (`convae.jobs.anomaly.calibration` states the guarantee). The score is chosen, among several, as
-    the one that best tells some of these images from made-up anomalies.
+    Part of the images is never trained on, nor are copies of them; their scores calibrate the
+    p-values (`convae.jobs.anomaly.calibration` states the guarantee). The score is chosen, among
+    several, as the one that best tells some of these images from made-up anomalies.
 
     **Scores have scikit-learn's sign: higher is more normal.** A small p-value is
     suspicious.
@@ -89,6 +90,8 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         calibration_: The scores of the calibration images.
         heat_units_: By space, the heat that half of these images reach somewhere.
         calibration_indices_: Indices, ascending, of the images held out; after `fit` only.
+        num_copies_: How many images are copies or near-copies of others. They are on one side of
+            every split, and one of each group calibrates; after `fit` only.
         suspects_: Indices of the images that are least like the others, the most suspicious first:
             as many as there may be anomalies; after `fit` only.
 
@@ -161,19 +164,21 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         """
         self.check()
         share = self.most_anomalies
-        held_out = self._held_out(len(images))
+        copies = copy_groups(images)
+        held_out, groups = self._held_out(copies)
         ranked = _most_suspicious(images, self.seed) if share else np.empty(0, np.intp)
         suspects = ranked[: math.ceil(share * len(images))]
         set_aside = ranked[: math.ceil(SET_ASIDE * share * len(images))]
         reserved = np.union1d(held_out, set_aside)
         # Held-out images that are set aside but not suspected still calibrate.
-        held_out = np.setdiff1d(held_out, suspects)
+        held_out = one_of_each(np.setdiff1d(held_out, suspects), groups, self.seed)
         if len(images) - len(reserved) < 2 or not len(held_out):
             raise ParameterError(
                 f"most_anomalies must leave images to learn from and to calibrate on; received "
                 f"{share} of {len(images)} images. Lower it or add images."
             )
-        self.suspects_ = suspects
+        self.suspects_, self.num_copies_ = suspects, num_copies(copies)
+        self._groups, self._parted = groups, groups is not copies
         self._reserved, self._held_out_indices = reserved, held_out
         return reserved
 
@@ -187,6 +192,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         """
         images, held_out = material.images, self._held_out_indices
         train = images.without(self._reserved)
+        groups = np.delete(self._groups, self._reserved)
         scores = fit_scores(autoencoder.network_, train, self.seed)
         choosing = _num_choosing(len(held_out))
         order = np.random.default_rng([self.seed, 1]).permutation(held_out)
@@ -195,6 +201,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
             images.take(np.sort(order[:choosing])),
             train,
             self.seed,
+            groups=groups,
             with_network=not material.network_saw_all,
         )
         calibrating = np.sort(order if not choice.aurocs else order[choosing:])
@@ -203,7 +210,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         self.scores_ = scores.keep_only(spaces_of(choice.score))
         self.choice_ = choice
         self.calibration_indices_ = calibrating
-        return self.calibrate(images.take(calibrating))
+        return self._calibrate(images.take(calibrating))
 
     def judged(self) -> Indices:
         """Positions of the calibration images, which the network was not trained on."""
@@ -212,18 +219,29 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
     def describe(self) -> Result:
         """The score that was chosen, and what methods without a network would have done."""
         choice, calibration = self.choice_, self.calibration_
-        warnings = choice.warnings()
+        warnings = [*self._copies_told(), *choice.warnings()]
         figures = {
             "score": choice.score,
             "reason": choice.reason,
             "made_up_auroc": choice.aurocs,
             "cheap_made_up_auroc": choice.cheap_aurocs,
             "num_calibration_images": len(calibration.scores),
+            "num_copies": self.num_copies_,
             "smallest_false_alarm_rate": calibration.smallest_rate,
             "warnings": warnings,
         }
         text = f"for `convae detect`, the score {choice.score!r}: {choice.reason}"
         return Result(figures, [text, *warnings])
+
+    def _copies_told(self) -> list[str]:
+        if not self.num_copies_:
+            return []
+        if self._parted:
+            return [
+                "nearly all images are copies or near-copies of one another, and they are on both "
+                "sides of every split: the rate of false alarms does not hold for other images"
+            ]
+        return [copies_told(self.num_copies_)]
 
     def write(self, folder: Path, names: Sequence[str]) -> dict[str, str]:
         """Write `suspects.csv` if there are any, the most suspicious image first.
@@ -264,21 +282,25 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
     def _check_fitted(self) -> None:
         check_is_fitted(self, "autoencoder_")
 
-    def _held_out(self, num_images: int) -> NDArray[np.intp]:
+    def _held_out(self, groups: Indices) -> tuple[Indices, Indices]:
+        """Indices of images to hold out, and the groups of copies that are not parted by it."""
+        num_images = len(groups)
         if num_images < FEWEST_IMAGES:
             raise ParameterError(
                 f"A detector must have {FEWEST_IMAGES} images, 2 to learn from and 1 to calibrate "
                 f"on; received n_samples = {num_images}. Add normal images."
             )
-        indices = held_out_indices(
-            num_images, self.calibration_fraction, self.seed, "calibration_fraction"
-        )
-        if num_images - len(indices) < 2:
-            raise ParameterError(
-                f"calibration_fraction must leave at least 2 images to learn from; received "
-                f"{self.calibration_fraction} of {num_images} images. Lower it or add images."
+        alone = np.arange(num_images)
+        for together in (groups, alone) if groups.any() else (alone,):
+            indices = held_out_indices(
+                num_images, self.calibration_fraction, self.seed, "calibration_fraction", together
             )
-        return indices
+            if num_images - len(indices) >= 2:
+                return indices, together
+        raise ParameterError(
+            f"calibration_fraction must leave at least 2 images to learn from; received "
+            f"{self.calibration_fraction} of {num_images} images. Lower it or add images."
+        )
 
     def __sklearn_tags__(self) -> Any:  # noqa: ANN401 # scikit-learn's Tags is untyped
         tags = super().__sklearn_tags__()

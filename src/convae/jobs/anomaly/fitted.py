@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convae.architecture.network import Network
 from convae.autoencoder.applied import check_size_of
+from convae.images.copies import copy_groups
 from convae.images.selection import Images, ImagesLike, Selection
 from convae.jobs.anomaly.calibration import Calibration
 from convae.jobs.anomaly.choice import Choice
@@ -68,13 +69,19 @@ class AppliedDetector(ABC):
     def calibrate(self, X: ImagesLike) -> Self:
         """Calibrate on new normal images; nothing is trained.
 
+        Of images that are copies or near-copies of one another, the first one counts.
+
         Args:
-            X: Normal images that neither `fit` nor the choice of the score has seen.
+            X: Normal images that neither `fit` nor the choice of the score has seen, nor copies of
+                such images.
 
         Raises:
             ImageError: X breaks the image contract or is not of the size fitted on.
         """
-        images = self._checked(X)
+        images = Selection.of(self._checked(X))
+        return self._calibrate(images.take(np.unique(copy_groups(images))))
+
+    def _calibrate(self, images: Selection) -> Self:
         measured = self.scores_.measure(images, (*self._parts(), *self._heats()))
         self.calibration_ = Calibration(self.choice_.combine(measured))
         self.heat_units_ = {
