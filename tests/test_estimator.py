@@ -89,7 +89,7 @@ def test_one_image_at_a_time_gives_what_all_at_once_give(fitted, digits):
 def test_more_images_than_a_chunk_are_all_there(fitted, digits, monkeypatch):
     expected = fitted.transform(digits), fitted.reconstruct(digits), fitted.score_samples(digits)
     monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", 10 * digits[0].size)
-    monkeypatch.setattr("convae.nn.predict.MOST_PIXELS", 4 * 28 * 28)
+    monkeypatch.setattr("convae.nn.predict.MOST_NUMBERS", 4 * 9 * 28 * 28)
     found = fitted.transform(digits), fitted.reconstruct(digits), fitted.score_samples(digits)
     for one, two in zip(expected, found, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)

@@ -281,7 +281,7 @@ def test_a_small_file_that_announces_a_giant_network_costs_no_memory(tmp_path):
 def test_a_missing_tensor_is_refused(tmp_path):
     tensors, document = stored()
     del tensors["decoder/volume/bias"]
-    text = "the 18 of the architecture; received 17, missing ['decoder/volume/bias'], unknown []."
+    text = "must be 18 tables; received 17, missing ['decoder/volume/bias'], unknown []."
     assert text in refusal(tmp_path / "a", tensors, document)
     with pytest.raises(ParameterError, match=re.escape(text)):
         make_contents(weights=tensors)
@@ -321,7 +321,7 @@ def test_a_weight_of_the_wrong_shape_or_dtype_is_refused(tmp_path, array, receiv
 def test_a_negative_variance_is_refused(tmp_path, layer):
     tensors, document = stored()
     tensors[f"{layer}/moving_variance"] = np.float32([1, -0.5])
-    text = f"{layer}/moving_variance must not be negative; received -0.5."
+    text = f"{layer}/moving_variance must hold numbers from 0 to inf; received -0.5 to 1."
     assert text in refusal(tmp_path / "a", tensors, document)
     with pytest.raises(ParameterError, match=re.escape(text)):
         make_contents(weights=tensors)
@@ -402,6 +402,14 @@ def test_a_file_that_announces_more_than_any_network_may_have_is_refused(tmp_pat
     tensors, document = stored()
     document["architecture"] |= {"filters": [65_536] * 12, "latent_dim": 1_048_576}
     assert "A network may have at most 100,000,000 parameters" in refusal(
+        tmp_path / "a", tensors, document
+    )
+
+
+def test_a_small_file_that_announces_giant_volumes_is_refused(tmp_path):
+    tensors, document = stored()
+    document["architecture"] |= {"height": 65_536, "width": 65_536, "filters": [1] * 12}
+    assert "Between two layers of a network there may be at most 268,435,456 numbers" in refusal(
         tmp_path / "a", tensors, document
     )
 

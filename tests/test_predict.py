@@ -40,6 +40,24 @@ def test_layers_in_parts_compute_what_they_compute_together(images):
     assert predictor(images[:0], *parts).shape == (0, 2)
 
 
+def test_a_batch_has_bounded_volumes(images, monkeypatch):
+    predictor = Predictor(build_model(SMALL, 1), SMALL)
+    whole = predictor.whole("encoder")
+    expected = predictor(images, whole)
+    sizes = []
+    run = predictor._run(whole)
+    monkeypatch.setattr(
+        predictor, "_run", lambda _: lambda part: sizes.append(len(part)) or run(part)
+    )
+    # Three images' worth; batches are of a power of two.
+    monkeypatch.setattr(predict, "MOST_NUMBERS", 3 * SMALL.largest_volume)
+    np.testing.assert_allclose(predictor(images, whole), expected, atol=1e-6)
+    assert sizes == [2, 2, 1]
+    monkeypatch.setattr(predict, "MOST_NUMBERS", 1)
+    predictor(images, whole)
+    assert sizes[3:] == [1] * 5
+
+
 def test_what_is_compiled_from_stays_blank(images):
     model = build_model(SMALL, 1)
     Predictor(model, SMALL)(images, Predictor(model, SMALL).whole("encoder"))

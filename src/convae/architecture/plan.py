@@ -21,7 +21,11 @@ LARGEST_LATENT_DIM = 1_048_576
 # A checkpoint holds the weights four times over (best ones, two moments) and a file of ours is at
 # most 2 GiB.
 MOST_PARAMETERS = 100_000_000
+# Numbers between two layers for one image: 1 GiB. Few parameters can lead to giant volumes.
+LARGEST_VOLUME = 2**28
 KERNEL_SIDE = 3
+# The layer that makes pixels of the last volume.
+LAST = "reconstruction"
 NEGATIVE_SLOPE = 0.2
 # Keras's default for batch normalization.
 EPSILON = 1e-3
@@ -123,6 +127,13 @@ class Architecture:
                 f"{self.channels}, filters {self.filters}, latent_dim {self.latent_dim}. Make the "
                 f"images smaller or the filters fewer, or add a stage."
             )
+        if self.largest_volume > LARGEST_VOLUME:
+            raise ParameterError(
+                f"Between two layers of a network there may be at most {LARGEST_VOLUME:,} numbers "
+                f"for an image; received the numbers of one with {self.largest_volume:,}: "
+                f"{self.height} x {self.width} x {self.channels}, filters {self.filters}. Make the "
+                f"images smaller or the filters fewer."
+            )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -174,7 +185,7 @@ class Architecture:
             depth = filters
         kernel = (KERNEL_SIDE, KERNEL_SIDE, self.channels, depth)
         shape = (rows, columns, self.channels)
-        yield _convolution("decoder", "reconstruction", kind, shape, kernel, 1)
+        yield _convolution("decoder", LAST, kind, shape, kernel, 1)
         extra = (rows - self.height, columns - self.width)
         if any(extra):
             settings = {"cropping": tuple((more // 2, more - more // 2) for more in extra)}
@@ -194,6 +205,17 @@ class Architecture:
     def num_parameters(self) -> int:
         """How many numbers all weights hold together."""
         return sum(layer.num_parameters for layer in self.layers())
+
+    @property
+    def largest_volume(self) -> int:
+        """The most numbers between two layers for one image.
+
+        The last convolution counts with the nine products that it adds up for each of its own.
+        """
+        return max(
+            math.prod(layer.output_shape) * (KERNEL_SIDE**2 if layer.name == LAST else 1)
+            for layer in self.layers()
+        )
 
     def to_json(self) -> dict[str, object]:
         """The same numbers as plain JSON values."""

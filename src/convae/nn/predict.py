@@ -13,8 +13,9 @@ from convae.nn.backend import keras, start
 from convae.nn.build import shared, template
 
 LARGEST_BATCH = 256
-# Beyond so many pixels in a batch the volumes of the first layers would fill the memory.
-MOST_PIXELS = 2**20
+# Numbers of a batch between two layers, or one image; more would fill the memory. By default these
+# are 2^20 pixels.
+MOST_NUMBERS = 2**25
 
 Floats = NDArray[np.float32]
 Run = Callable[[Any], Any]
@@ -75,8 +76,8 @@ class Predictor:
         shape = self.layers(last.model)[last.stop - 1].output_shape
         outputs = np.empty((len(inputs), *shape), np.float32)
         runs = [self._run(span) for span in spans]
-        num_pixels = self._architecture.height * self._architecture.width
-        largest = min(LARGEST_BATCH, max(1, MOST_PIXELS // num_pixels))
+        most = max(1, MOST_NUMBERS // self._architecture.largest_volume)
+        largest = min(LARGEST_BATCH, 1 << (most.bit_length() - 1))
         for first in range(0, len(inputs), largest):
             batch: Any = inputs[first : first + largest]
             size = len(batch)

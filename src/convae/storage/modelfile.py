@@ -3,6 +3,7 @@
 It builds no network and loads no Keras; how the bytes are kept safe is `convae.storage.safefile`.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from convae.architecture.plan import Architecture
 from convae.errors import ModelFileError, ParameterError
 from convae.storage.safefile import file_identity, read_tensors, write_tensors
+from convae.storage.tables import Table, check_tables
 
 KIND = "model"
 
@@ -66,8 +68,7 @@ class ModelContents:
 
     def __post_init__(self) -> None:
         _check_sections(self)
-        _check_shapes(self.architecture, self.weights)
-        _check_numbers(self.weights)
+        check_tables(self.weights, _weight_tables(self.architecture), "The weights")
         _check_jobs({name: job.settings for name, job in self.jobs.items()})
 
     def with_jobs(self, jobs: Mapping[str, FittedJob]) -> Self:
@@ -88,9 +89,16 @@ def reading_job(origin: str) -> Iterator[None]:
     try:
         yield
     except ParameterError as error:
-        raise ModelFileError(
-            f"{origin} cannot be used: {error} Get the file again from whoever made it."
-        ) from error
+        raise _unusable(origin, error) from error
+
+
+def _unusable(origin: object, error: ParameterError) -> ModelFileError:
+    reason = str(error)
+    if len(reason) > _LONGEST_REASON:
+        reason = f"{reason[:_LONGEST_REASON]}..."
+    return ModelFileError(
+        f"{origin} cannot be used: {reason} Get the file again from whoever made it."
+    )
 
 
 def write_model(path: str | os.PathLike[str], contents: ModelContents) -> None:
@@ -143,12 +151,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelContents:
     try:
         return _contents(tensors, document)
     except ParameterError as error:
-        reason = str(error)
-        if len(reason) > _LONGEST_REASON:
-            reason = f"{reason[:_LONGEST_REASON]}..."
-        raise ModelFileError(
-            f"{path} cannot be used: {reason} Get the file again from whoever made it."
-        ) from error
+        raise _unusable(path, error) from error
 
 
 def model_identity(path: str | os.PathLike[str]) -> str:
@@ -174,10 +177,17 @@ def _contents(tensors: dict[str, NDArray[Any]], document: dict[str, Any]) -> Mod
         name, _, table = path.partition("/")
         if name in jobs:
             jobs[name].tables[table] = tensors.pop(path)
-    # By shapes alone, which cost nothing: a small file may announce a giant network.
-    _check_shapes(architecture, tensors)
+    # Before anything is made: a small file may announce a giant network.
+    check_tables(tensors, _weight_tables(architecture), "The weights")
     weights = {name: tensors[name] for name in architecture.weight_shapes()}
     return ModelContents(architecture, weights, jobs=jobs, **document)
+
+
+def _weight_tables(architecture: Architecture) -> dict[str, Table]:
+    return {
+        name: Table(np.float32, shape, low=0 if name.endswith("/moving_variance") else -math.inf)
+        for name, shape in architecture.weight_shapes().items()
+    }
 
 
 def _check_jobs(jobs: object) -> None:
@@ -213,33 +223,3 @@ def _check_sections(contents: ModelContents) -> None:
         raise ParameterError(
             f"versions must hold a str for each library; received {quote(contents.versions)}."
         )
-
-
-def _check_shapes(architecture: Architecture, weights: Mapping[str, NDArray[Any]]) -> None:
-    shapes = architecture.weight_shapes()
-    missing = [name for name in shapes if name not in weights]
-    unknown = [name for name in weights if name not in shapes]
-    if missing or unknown:
-        raise ParameterError(
-            f"The weights must be the {len(shapes)} of the architecture; received "
-            f"{len(weights)}, missing {quote(missing)}, unknown {quote(unknown)}."
-        )
-    for name, shape in shapes.items():
-        array = weights[name]
-        if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
-            raise ParameterError(
-                f"{name} must be a float32 array of shape {shape}; received "
-                f"{getattr(array, 'dtype', type(array).__name__)} of shape "
-                f"{getattr(array, 'shape', None)}."
-            )
-
-
-def _check_numbers(weights: dict[str, NDArray[np.float32]]) -> None:
-    for name, array in weights.items():
-        num_bad = np.count_nonzero(~np.isfinite(array))
-        if num_bad:
-            raise ParameterError(
-                f"{name} must hold finite numbers; received {num_bad} that are not."
-            )
-        if name.endswith("/moving_variance") and array.min() < 0:
-            raise ParameterError(f"{name} must not be negative; received {float(array.min())}.")
