@@ -283,7 +283,9 @@ def test_a_fitted_autoencoder_is_kept_and_other_jobs_with_it(
     loaded = ConvAutoencoder.load(detector_path)
     keeping = ImageCodec(loaded)
     keeping.autoencoder_ = loaded
-    keeping.contexts_, keeping.latents_ = random_model(), codec.latents_
+    latents = codec.latents_
+    latents = dataclasses.replace(latents, analysis=latents.analysis[:4], mean=latents.mean[:4])
+    keeping.contexts_, keeping.latents_ = random_model(), latents
     keeping.save(both)
     images = smooth_images(3, 28, 28, 1)
     np.testing.assert_array_equal(

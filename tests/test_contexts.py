@@ -127,18 +127,23 @@ def test_tables_that_let_a_sum_be_inexact_are_refused(name, value):
 @pytest.mark.parametrize("name", list(table_shapes(0, 1, 8)))
 def test_tables_of_another_kind_are_refused(name):
     good = random_tables(0, 1)
-    for bad in (good[name].astype(np.int64), good[name][..., :-1]):
-        with pytest.raises(ParameterError, match="The tables of a context network must be"):
-            network(**{name: bad})
+    bad = (good[name].astype(np.int64), good[name][..., :-1], good[name][..., :0])
+    for table in (*bad, good[name].ravel()[0].reshape(())):
+        with pytest.raises(ParameterError, match=r"must be an int(8|16|32) array of shape"):
+            network(**{name: table})
     del good[name]
-    with pytest.raises(ParameterError, match="context network must"):
+    with pytest.raises(
+        ParameterError, match="The tables of a context network must be 12 tables; received 11"
+    ):
         ContextNetwork(0, 1, good, exponentials())
 
 
 def test_exponentials_of_another_kind_are_refused():
     tables = random_tables(0, 1)
     for bad in (exponentials()[:-1], exponentials().astype(np.int64)):
-        with pytest.raises(ParameterError, match=r"exponentials must be int32 of shape \(1024,\)"):
+        with pytest.raises(
+            ParameterError, match=r"exponentials must be an int32 array of shape \(1024,\)"
+        ):
             ContextNetwork(0, 1, tables, bad)
     for place, value in ((0, 5), (7, 0), (3, 2**21)):
         bad = exponentials()

@@ -202,8 +202,26 @@ def test_a_model_of_latents_packs_and_keeps_in_a_job():
         ({"shape": [17, 11, 3]}, {}, "must be"),
         ({"shape": [9, 11, 3]}, {"bounds": None}, "must have"),
         ({"shape": [9, 11, 3]}, {"bounds": np.zeros((5, 128), np.int32)}, "bounds must rise"),
-        ({"shape": [9, 11, 3]}, {"bounds": np.zeros((5, 127), np.int32)}, "bounds must be int32"),
-        ({"shape": [9, 11, 3]}, {"mean": np.zeros(3, np.float32)}, "analysis must be float32"),
+        (
+            {"shape": [9, 11, 3]},
+            {"bounds": np.zeros((5, 127), np.int32)},
+            "bounds must be an int32 array",
+        ),
+        ({"shape": [9, 11, 3]}, {"bounds": np.int32(3).reshape(())}, "received int32 of shape"),
+        ({"shape": [9, 11, 3]}, {"mean": np.float32(3).reshape(())}, "received float32 of shape"),
+        ({"shape": [9, 11, 3]}, {"volume/weights": np.int16(3).reshape(())}, "latent_dim must be"),
+        ({"shape": [9, 11, 3]}, {"0/offsets": np.zeros(0, np.int32)}, "each of filters must be"),
+        (
+            {"shape": [9, 11, 3]},
+            {"logits": np.uint8(3).reshape(())},
+            "logits must be a uint8 array",
+        ),
+        ({"shape": [65_536, 65_536, 3]}, {}, "A network may have at most"),
+        (
+            {"shape": [9, 11, 3]},
+            {"mean": np.zeros(3, np.float32)},
+            "analysis must be a float32 array",
+        ),
     ],
 )
 def test_a_hostile_job_is_refused(settings, tables, text):

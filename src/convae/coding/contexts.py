@@ -34,6 +34,7 @@ from convae.coding.prediction import CODED_CENTER, predict, relative
 from convae.coding.rans import TOTAL
 from convae.coding.waves import NEAREST, OFFSETS
 from convae.errors import ParameterError
+from convae.storage.tables import Table, check_tables
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -52,6 +53,7 @@ NUM_EXPONENTIALS = 1024
 # 16 of the largest weights make a sum that float32 still holds exactly.
 EXPONENTIAL_BITS = 20
 _EXACT = 1 << 24
+_HIDDEN = "hidden units"
 # Own window's nearest pixels that are looked up where there are other planes to look at too.
 _NEAREST_BESIDE_OTHERS = 4
 
@@ -76,7 +78,7 @@ def looked_up(plane: int, num_planes: int) -> list[int]:
     return [plane * size + index for index in range(own)] + others
 
 
-def table_shapes(plane: int, num_planes: int, hidden: int) -> dict[str, tuple[type, Any]]:
+def table_shapes(plane: int, num_planes: int, hidden: int | str) -> dict[str, tuple[type, Any]]:
     """Name, type and shape of the tables of one plane's network."""
     slots = len(looked_up(plane, num_planes))
     return {
@@ -274,24 +276,16 @@ def _running_sums(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check(network: ContextNetwork) -> None:
-    hidden = network.tables["hidden"].shape[-1] if "hidden" in network.tables else 0
-    if not 1 <= hidden <= LARGEST_HIDDEN:
+    shapes = table_shapes(network.plane, network.num_planes, _HIDDEN)
+    declared = {name: Table(kind, shape) for name, (kind, shape) in shapes.items()}
+    hidden = check_tables(network.tables, declared, "The tables of a context network")[_HIDDEN]
+    if hidden > LARGEST_HIDDEN:
         raise ParameterError(
             f"A context network must have 1 to {LARGEST_HIDDEN} hidden units; received {hidden}."
         )
-    expected = table_shapes(network.plane, network.num_planes, hidden)
-    found = {name: (table.dtype, table.shape) for name, table in network.tables.items()}
-    if found != {name: (np.dtype(kind), shape) for name, (kind, shape) in expected.items()}:
-        raise ParameterError(
-            f"The tables of a context network must be {sorted(expected)} in their types and "
-            f"shapes; received {sorted(found)} or others."
-        )
     weights = network.exponentials
-    if weights.dtype != np.int32 or weights.shape != (NUM_EXPONENTIALS,):
-        raise ParameterError(
-            f"exponentials must be int32 of shape ({NUM_EXPONENTIALS},); received {weights.dtype} "
-            f"of shape {weights.shape}."
-        )
+    table = Table(np.int32, (NUM_EXPONENTIALS,))
+    check_tables({"exponentials": weights}, {"exponentials": table}, "The weights of logits")
     if weights[0] != 1 << EXPONENTIAL_BITS or weights.min() < 1 or weights.max() > weights[0]:
         raise ParameterError(
             f"exponentials must begin with {1 << EXPONENTIAL_BITS:,}, the largest, and none be "

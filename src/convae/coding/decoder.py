@@ -31,9 +31,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convae.architecture.plan import KERNEL_SIDE, MOST_STAGES, NEGATIVE_SLOPE
+from convae.architecture.plan import KERNEL_SIDE, MOST_STAGES, NEGATIVE_SLOPE, Architecture
 from convae.coding.threads import Run, do_in_parts
 from convae.errors import ParameterError
+from convae.storage.tables import Table, check_tables
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int64]
@@ -388,13 +389,12 @@ def _check(shape: tuple[int, int, int], tables: Tables) -> None:
             f"An integer decoder must have a volume and 1 to {MOST_STAGES} stages; received "
             f"{sorted(tables)!r:.200}."
         )
-    expected = table_shapes(shape, filters, len(weights))
-    found = {name: (table.dtype, table.shape) for name, table in tables.items()}
-    if found != {name: (np.dtype(kind), size) for name, (kind, size) in expected.items()}:
-        raise ParameterError(
-            f"The tables of an integer decoder must be {sorted(expected)} in their types and "
-            f"shapes; received {sorted(found)!r:.300} or others."
-        )
+    num_codes = len(weights) if weights.ndim else 0
+    # It has the bounds that a network of these numbers has, on its volumes too.
+    Architecture(*shape, filters, num_codes)
+    shapes = table_shapes(shape, filters, num_codes)
+    declared = {name: Table(kind, size) for name, (kind, size) in shapes.items()}
+    check_tables(tables, declared, "The tables of an integer decoder")
     if tables["shifts"].max() > LARGEST_SHIFT:
         raise ParameterError(
             f"shifts must be at most {LARGEST_SHIFT}; received {tables['shifts'].tolist()}."

@@ -18,10 +18,13 @@ from convae.coding.rans import TOTAL, Decoder, encode
 from convae.coding.threads import Run
 from convae.errors import ParameterError
 from convae.storage.modelfile import FittedJob, reading_job
+from convae.storage.tables import Table, check_tables
 
 NUM_VALUES = 2 * LARGEST_CODE + 1
 # Weight of the neighbors' values beside a value's own count, and how far they reach in deviations.
 PRIOR, SMOOTHING = 0.2, 0.1
+# Far beyond what fitting gives.
+LARGEST_REAL = 1e18
 _BOUNDS, _ANALYSIS, _MEAN = "bounds", "analysis", "mean"
 
 Codes = NDArray[np.int64]
@@ -50,17 +53,14 @@ class LatentModel:
 
     def __post_init__(self) -> None:
         count = self.decoder.num_codes
-        kinds = {
-            _BOUNDS: (self.bounds, np.int32, (count, NUM_VALUES + 1)),
-            _ANALYSIS: (self.analysis, np.float32, (self.mean.size, count)),
-            _MEAN: (self.mean, np.float32, (self.mean.size,)),
+        tables = {_BOUNDS: self.bounds, _ANALYSIS: self.analysis, _MEAN: self.mean}
+        declared = {
+            _BOUNDS: Table(np.int32, (count, NUM_VALUES + 1), 0, TOTAL),
+            _MEAN: Table(np.float32, ("latents",), -LARGEST_REAL, LARGEST_REAL),
+            _ANALYSIS: Table(np.float32, ("latents", count), -LARGEST_REAL, LARGEST_REAL),
         }
-        for name, (table, kind, shape) in kinds.items():
-            if table.dtype != kind or table.shape != shape:
-                raise ParameterError(
-                    f"{name} must be {kind.__name__} of shape {shape}; received {table.dtype} of "
-                    f"shape {table.shape}."
-                )
+        # What only decodes has no mean.
+        check_tables(tables, declared, "The tables of codes", {"latents": self.mean.size})
         rising = (np.diff(self.bounds, axis=1) >= 1).all()
         if not rising or (self.bounds[:, 0] != 0).any() or (self.bounds[:, -1] != TOTAL).any():
             raise ParameterError(f"bounds must rise from 0 to {TOTAL:,}, strictly.")
@@ -83,8 +83,16 @@ class LatentModel:
 
         Returns:
             int64 `(num_images, num_codes)`, from -63 to 63.
+
+        Raises:
+            ParameterError: Latents are too large to be coded.
         """
         exact = (latents - self.mean) @ self.analysis
+        if not np.isfinite(exact).all():
+            raise ParameterError(
+                "Latents must be near those that the codec was fitted on; received some that are "
+                "too large to be coded. Fit the model again."
+            )
         return np.clip(np.rint(exact), -LARGEST_CODE, LARGEST_CODE).astype(np.int64)
 
     def encode(self, codes: Codes, num_lanes: int, num_streams: int = 1) -> list[bytes]:

@@ -73,8 +73,9 @@ def _check_shape(name: str, table: object, wanted: Table, known: dict[str, int])
                 known.setdefault(side, number)
     shape = tuple(known.get(side, side) if isinstance(side, str) else side for side in wanted.shape)
     if not isinstance(table, np.ndarray) or kind != wanted.kind or sides != shape:
+        type_name = np.dtype(wanted.kind).name
         raise ParameterError(
-            f"{name} must be a {np.dtype(wanted.kind)} array of shape "
+            f"{name} must be {'an' if type_name[0] == 'i' else 'a'} {type_name} array of shape "
             f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)}); received "
             f"{kind or type(table).__name__} of shape {sides}."
         )

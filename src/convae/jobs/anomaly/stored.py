@@ -15,6 +15,17 @@ from convae.jobs.anomaly.neighbors import Neighbors
 from convae.jobs.anomaly.scores import SCORES, AnomalyScores, scores_for, spaces_of
 from convae.jobs.anomaly.spaces import SPACES
 from convae.storage.modelfile import FittedJob, reading_job
+from convae.storage.tables import Table, check_tables
+
+# Far beyond what fitting gives, and far below where a product of a few overflows.
+LARGEST = 1e9
+LARGEST_UNIT = 10.0
+LARGEST_LATENT = 1e18
+LARGEST_PRECISION = 1e30
+LEAST_SCALE = 1e-30
+# What should be at most 1 is rounded.
+ONE = 1 + 1e-6
+LONGEST_TEXT, MOST_NAMES = 1_000, 32
 
 SETTINGS = ("false_alarm_rate", "calibration_fraction", "most_anomalies", "seed")
 
@@ -69,38 +80,41 @@ def from_job(
         choice = _choice(sections["choice"], network)
         spaces = spaces_of(choice.score)
         heat_units = _exactly(sections["heat_units"], set(spaces), "heat_units")
-        _numbers(heat_units, "heat_units")
+        _numbers(heat_units, "heat_units", 0, LARGEST_PRECISION)
         scores = _scores(job.tables, network, spaces)
         return scores, choice, Calibration(job.tables["calibration_scores"]), heat_units, settings
+
+
+def _declared(spaces: tuple[str, ...], image_shape: tuple[int, int, int]) -> dict[str, Table]:
+    """What each table must be; features have at most unit length, and components have it."""
+    latents = (-LARGEST_LATENT, LARGEST_LATENT)
+    declared = {
+        "reference_latents": Table(np.float32, ("references", "latents"), *latents),
+        "latent_mean": Table(np.float64, ("latents",), *latents),
+        "latent_precision": Table(
+            np.float64, ("latents", "latents"), -LARGEST_PRECISION, LARGEST_PRECISION
+        ),
+        "calibration_scores": Table(np.float64, ("calibration images",)),
+    }
+    for space in spaces:
+        features, components = SPACES[space].num_features(image_shape), f"components of {space}"
+        unit = (-LARGEST_UNIT, LARGEST_UNIT)
+        declared[f"{space}_mean"] = Table(np.float32, (features,), *unit)
+        declared[f"{space}_components"] = Table(np.float32, (components, features), *unit)
+        declared[f"reference_{space}"] = Table(np.float32, ("references", components), *unit)
+    return declared
 
 
 def _scores(
     tables: dict[str, NDArray[Any]], network: Network, spaces: tuple[str, ...]
 ) -> AnomalyScores:
-    latent_dim = network.architecture.latent_dim
-    found = {"reference_latents", "latent_mean", "latent_precision", "calibration_scores"}
-    for space in spaces:
-        found |= {f"{space}_mean", f"{space}_components", f"reference_{space}"}
-    _exactly(tables, found, "A detector's tables")
-    count = len(tables["reference_latents"][..., :0])
-    shapes: dict[str, tuple[tuple[int, ...], type]] = {
-        "reference_latents": ((count, latent_dim), np.float32),
-        "latent_mean": ((latent_dim,), np.float64),
-        "latent_precision": ((latent_dim, latent_dim), np.float64),
-    }
-    for space in spaces:
-        num_features = SPACES[space].num_features(network.architecture.image_shape)
-        num_components = len(tables[f"{space}_components"][..., :0])
-        shapes[f"{space}_mean"] = ((num_features,), np.float32)
-        shapes[f"{space}_components"] = ((num_components, num_features), np.float32)
-        shapes[f"reference_{space}"] = ((count, num_components), np.float32)
-    for name, (shape, dtype) in shapes.items():
-        table = tables[name]
-        if table.shape != shape or table.dtype != dtype or 0 in shape:
-            raise ParameterError(
-                f"{name} must be {dtype.__name__} of shape {shape}, without a 0; received "
-                f"{table.dtype} of shape {table.shape}."
-            )
+    architecture = network.architecture
+    check_tables(
+        tables,
+        _declared(spaces, architecture.image_shape),
+        "The tables of a detector",
+        {"latents": architecture.latent_dim},
+    )
     neighbors = {
         space: Neighbors(
             tables[f"{space}_mean"], tables[f"{space}_components"], tables[f"reference_{space}"]
@@ -134,15 +148,22 @@ def _choice(document: object, network: Network) -> Choice:
         raise ParameterError(
             f"A score must be one of {', '.join(possible)}; received {score!r:.80}."
         )
-    if not isinstance(choice["reason"], str):
-        raise ParameterError(f"A reason must be text; received {choice['reason']!r:.80}.")
-    _numbers({"correlation": choice["correlation"]}, "A detector's choice")
+    reason = choice["reason"]
+    if not isinstance(reason, str) or len(reason) > LONGEST_TEXT:
+        raise ParameterError(
+            f"A reason must be text of at most {LONGEST_TEXT:,} characters; received "
+            f"{reason!r:.80}."
+        )
+    _numbers({"correlation": choice["correlation"]}, "A detector's choice", -ONE, ONE)
     for name in ("aurocs", "cheap_aurocs"):
-        _numbers(choice[name], name)
-    for name in ("centers", "scales"):
-        _numbers(_exactly(choice[name], set(SCORES[score]), name), name)
-    if min(choice["scales"].values()) <= 0:
-        raise ParameterError(f"scales must be above 0; received {choice['scales']}.")
+        _numbers(choice[name], name, 0, ONE)
+        if len(choice[name]) > MOST_NAMES or any(len(key) > LONGEST_TEXT for key in choice[name]):
+            raise ParameterError(f"{name} must have at most {MOST_NAMES} short names.")
+    if choice["cheap_aurocs"] and score not in choice["aurocs"]:
+        raise ParameterError(f"aurocs must have the score {score!r}, beside cheap_aurocs.")
+    parts = set(SCORES[score])
+    _numbers(_exactly(choice["centers"], parts, "centers"), "centers", -LARGEST, LARGEST)
+    _numbers(_exactly(choice["scales"], parts, "scales"), "scales", LEAST_SCALE, LARGEST)
     return Choice(**choice)
 
 
@@ -155,8 +176,10 @@ def _exactly(document: object, names: set[str], what: str) -> dict[str, Any]:
     return document
 
 
-def _numbers(document: object, what: str) -> None:
+def _numbers(document: object, what: str, low: float, high: float) -> None:
     if not isinstance(document, dict) or not all(
-        type(value) in (int, float) for value in document.values()
+        type(value) in (int, float) and low <= value <= high for value in document.values()
     ):
-        raise ParameterError(f"{what} must be numbers by name; received {document!r:.200}.")
+        raise ParameterError(
+            f"{what} must be numbers from {low:g} to {high:g} by name; received {document!r:.200}."
+        )

@@ -151,7 +151,8 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
         """
         codec = cls(autoencoder)
         codec.autoencoder_ = autoencoder
-        codec.contexts_, codec.latents_ = from_job(job, origin)
+        architecture = autoencoder.architecture_
+        codec.contexts_, codec.latents_ = from_job(job, architecture, origin)
         return codec
 
     def _check_fitted(self) -> None:

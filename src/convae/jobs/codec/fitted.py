@@ -225,7 +225,8 @@ class FittedCodec(AppliedCodec):
         Raises:
             ModelFileError: Something is missing, unknown or of the wrong kind.
         """
-        return cls(TrainedAutoencoder(network, channel_axis=True), *from_job(job, origin))
+        models = from_job(job, network.architecture, origin)
+        return cls(TrainedAutoencoder(network, channel_axis=True), *models)
 
 
 def _integers(images: ArrayLike) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """What the model file keeps of a codec: two models, each under a name of its own."""
 
+from convae.architecture.plan import Architecture
 from convae.coding.contextmodel import ContextModel
 from convae.coding.latents import LatentModel
 from convae.errors import ParameterError
@@ -17,11 +18,14 @@ def to_job(contexts: ContextModel, latents: LatentModel) -> FittedJob:
     return FittedJob({part: job.settings for part, job in parts.items()}, tables)
 
 
-def from_job(job: FittedJob, origin: str) -> tuple[ContextModel, LatentModel]:
+def from_job(
+    job: FittedJob, architecture: Architecture, origin: str
+) -> tuple[ContextModel, LatentModel]:
     """The inverse of `to_job`, for an untrusted file.
 
     Args:
         job: What `convae.storage.modelfile.read_model` returned; every number is finite.
+        architecture: Of the network of the same file.
         origin: What the message calls the file.
 
     Raises:
@@ -39,7 +43,14 @@ def from_job(job: FittedJob, origin: str) -> tuple[ContextModel, LatentModel]:
             if part not in parts:
                 raise ParameterError(f"A codec has no table {path!r:.80}.")
             parts[part].tables[name] = table
-    return (
-        ContextModel.from_job(parts[CONTEXTS], origin),
-        LatentModel.from_job(parts[LATENTS], origin),
-    )
+    contexts = ContextModel.from_job(parts[CONTEXTS], origin)
+    latents = LatentModel.from_job(parts[LATENTS], origin)
+    with reading_job(origin):
+        decoder = latents.decoder
+        found = Architecture(*decoder.shape, decoder.filters, len(latents.mean))
+        if found != architecture:
+            raise ParameterError(
+                f"The codes of latents must be those of the network, {architecture}; received "
+                f"those of {found}."
+            )
+    return contexts, latents
