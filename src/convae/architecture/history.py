@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from convae.architecture.recipe import MOST_EPOCHS
 from convae.errors import ParameterError
 
 
@@ -41,13 +42,13 @@ def records_from_json(document: object) -> list[EpochRecord]:
     Raises:
         ParameterError: These are not records of the epochs 1, 2, 3 and so on.
     """
-    if isinstance(document, list):
+    if isinstance(document, list) and len(document) <= MOST_EPOCHS:
         records = [_record(number, entry) for number, entry in enumerate(document, start=1)]
         found = [record for record in records if record is not None]
         if len(found) == len(document):
             return found
     raise ParameterError(
-        "A history must be a list of one record for each epoch, each with a finite epoch, loss, "
+        f"A history must be a list of one record for each epoch, at most {MOST_EPOCHS:,}, each with a finite epoch, loss, "
         "val_loss and learning_rate; received something else. Save the model again."
     )
 

@@ -33,6 +33,7 @@ from convae.coding.latents import Codes, LatentModel
 from convae.coding.threads import threads
 from convae.errors import ModelFileError, ParameterError
 from convae.storage.files import printable
+from convae.storage.regular import check_regular
 
 MAGIC = b"\x8aCAE\r\n\x1a\n"
 END = b"CAE\x8a"
@@ -195,6 +196,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
         self._where = printable(path)
         self._turn = threading.RLock()
         try:
+            check_regular(path)
             self._stream = Path(path).open("rb")  # noqa: SIM115 # until `close`
         except (OSError, ValueError) as error:
             raise ModelFileError(
@@ -318,6 +320,8 @@ class ImageArchive(Sequence[NDArray[Any]]):
         kind, payload = self._record(len(MAGIC))
         if kind != _HEADER or len(payload) < 1 + IDENTITY_BYTES:
             raise self._refused("no header")
+        if len(payload) > 1 + IDENTITY_BYTES + LONGEST_MODEL_NAME:
+            raise self._refused(f"a header of {len(payload):,} bytes, which is too long")
         if payload[0] != FORMAT_VERSION:
             raise self._refused(
                 f"version {payload[0]} of the format, where this program knows {FORMAT_VERSION}",

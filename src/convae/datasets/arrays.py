@@ -16,6 +16,7 @@ from convae.errors import DataError
 from convae.images.memory import check_memory
 from convae.images.store import map_array, unreadable
 from convae.storage.files import printable
+from convae.storage.regular import check_regular
 
 # Names of one thing, as Keras, MedMNIST and plain users write them.
 TRAIN_KEYS = ("x_train", "train_images", "images")
@@ -70,10 +71,12 @@ def read_npz(path: Path) -> Arrays:
             of these names.
     """
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
-            sizes = {
-                entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()
-            }
+            entries = archive.infolist()
+        sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in entries}
+        if len(sizes) != len(entries):
+            raise ValueError("it holds a name twice")
         names = _npz_names(list(sizes), path)
         # zipfile never unpacks more of an entry than the size it states.
         num_bytes = sum(sizes[name] for name in names if name)
@@ -110,6 +113,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         DataError: It is no such file, or is shorter, longer or larger than it may be.
     """
     try:
+        check_regular(path)
         if path.name.endswith(".gz"):
             with gzip.open(path) as stream:
                 return _read_idx(stream, path, path.stat().st_size * LARGEST_DEFLATE_RATIO)

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 ENDING = ".parquet"
 BATCH_ROWS = 32
+# Of the values of a batch. A dictionary may hold one value for many rows, and that one may be all
+# that the row group holds.
+BATCH_BYTES = 2**28
+# What a row group's pictures may take beside what they take compressed, and this many times that:
+# a picture file is compressed already.
+FREE_BYTES, MOST_GROWTH = 2**26, 100
 # Without it, Arrow reads a column of a row group at once, and that may be the whole file.
 BUFFER_BYTES = 2**20
 IMAGE_COLUMNS = ("image", "img", "images")
@@ -185,7 +191,8 @@ class PictureTable:
 def _rows(beginning: str, path: Path, column: str) -> Iterator[tuple[str, Source | None]]:
     row = 0
     with _opened(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[column]):
+        rows = _rows_at_a_time(file, column, path)
+        for batch in file.iter_batches(batch_size=rows, columns=[column]):
             for cell in batch.column(0).to_pylist():
                 picture = cell.get("bytes") if isinstance(cell, dict) else cell
                 yield f"{beginning}row {row}", picture
@@ -237,6 +244,28 @@ def _survey(paths: Sequence[Path]) -> tuple[_Columns, int]:
                 f"away."
             )
     return surveyed[0], num_rows
+
+
+def _rows_at_a_time(file: pyarrow.parquet.ParquetFile, column: str, path: Path) -> int:
+    """How many rows can be held at a time, whatever they hold.
+
+    Raises:
+        DataError: A row group takes far more memory than a file of pictures would.
+    """
+    largest = 1
+    for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
+        for part in map(group.column, range(group.num_columns)):
+            if part.path_in_schema.split(".")[0] != column:
+                continue
+            size, stored = part.total_uncompressed_size, part.total_compressed_size
+            if size > FREE_BYTES + MOST_GROWTH * max(0, min(stored, path.stat().st_size)):
+                raise DataError(
+                    f"A Parquet file must hold pictures that are compressed already; "
+                    f"{printable(path)} has a row group of {stored:,} bytes that become {size:,}. "
+                    f"Write it again with pictures as PNG or JPEG files."
+                )
+            largest = max(largest, size)
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // largest))
 
 
 def _named(columns: _Columns) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.architecture.plan import Architecture
+from convae.errors import ModelFileError
 
 if TYPE_CHECKING:
     import keras
@@ -72,15 +73,16 @@ class KerasNetwork:
 
     def encode(self, images: Floats) -> Floats:
         """The latents of images, as `Network.encode` says."""
-        return self._predictor(images, self._predictor.whole("encoder"))
+        return check_finite(self._predictor(images, self._predictor.whole("encoder")))
 
     def decode(self, latents: Floats) -> Floats:
         """The images of latents, as `Network.decode` says."""
-        return self._predictor(latents, self._predictor.whole("decoder"))
+        return check_finite(self._predictor(latents, self._predictor.whole("decoder")))
 
     def reconstruct(self, images: Floats) -> Floats:
         """What encoding and decoding make of images, as `Network.reconstruct` says."""
-        return self._predictor(images, *map(self._predictor.whole, ("encoder", "decoder")))
+        spans = map(self._predictor.whole, ("encoder", "decoder"))
+        return check_finite(self._predictor(images, *spans))
 
     @property
     def _predictor(self) -> "Predictor":
@@ -94,3 +96,14 @@ class KerasNetwork:
     def __reduce__(self) -> tuple[object, ...]:
         # A copy in another process has the weights, and builds its own model.
         return type(self), (self._architecture, self.weights())
+
+
+def check_finite(outputs: Floats) -> Floats:
+    """Refuse what no sound weights give; their own numbers are finite, but sums may overflow."""
+    num_bad = np.count_nonzero(~np.isfinite(outputs))
+    if num_bad:
+        raise ModelFileError(
+            f"A network must give finite numbers; received weights that gave {num_bad:,} that are "
+            f"not. Get the model again, or train it again."
+        )
+    return outputs

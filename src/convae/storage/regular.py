@@ -1,0 +1,16 @@
+"""Refuse a path that is no regular file before it is opened: a pipe would wait for its writer."""
+
+import os
+import stat
+from pathlib import Path
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Do nothing for a regular file, or a symbolic link to one.
+
+    Raises:
+        OSError: It is a folder, a pipe or a device, or cannot be found.
+        ValueError: It is no path: it holds a null character.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError("it is a folder, a pipe or a device, and no regular file")
