@@ -72,11 +72,7 @@ def read_npz(path: Path) -> Arrays:
     """
     try:
         check_regular(path)
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-        sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in entries}
-        if len(sizes) != len(entries):
-            raise ValueError("it holds a name twice")
+        sizes = _npz_sizes(path)
         names = _npz_names(list(sizes), path)
         # zipfile never unpacks more of an entry than the size it states.
         num_bytes = sum(sizes[name] for name in names if name)
@@ -88,6 +84,20 @@ def read_npz(path: Path) -> Arrays:
         raise
     except Exception as error:  # as above, and the errors of zip
         raise unreadable(path, "a .npz file of numeric arrays", error) from error
+
+
+def _npz_sizes(path: Path) -> dict[str, int]:
+    """The bytes of each array, unpacked.
+
+    Raises:
+        ValueError: Two have one name.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in entries}
+    if len(sizes) != len(entries):
+        raise ValueError("it holds a name twice")
+    return sizes
 
 
 def _npz_names(found: Sequence[str], path: Path) -> list[str | None]:
