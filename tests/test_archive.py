@@ -160,10 +160,15 @@ def records(data):
 
 def assemble(parts):
     """An archive of records with correct checksums, and an index of the blocks among them."""
-    stream, entries = io.BytesIO(), []
+    stream, entries, of_picture = io.BytesIO(), [], 0
     stream.write(MAGIC)
     for kind, payload in parts:
-        if kind == b"B":
+        if kind == b"P":
+            entries.append(struct.pack("<QI", stream.tell(), 1))
+            (of_picture,) = struct.unpack_from("<I", payload, 20)
+        elif kind == b"B" and of_picture:
+            of_picture -= 1
+        elif kind == b"B":
             (num_images,) = struct.unpack_from("<I", payload, 12)
             entries.append(struct.pack("<QI", stream.tell(), num_images))
         if kind == b"I":
@@ -239,7 +244,7 @@ def test_a_hostile_block_is_refused(archive, place, value, text):
     ("change", "text"),
     [
         (lambda parts: parts[1:], "no header"),
-        (lambda parts: [(b"H", b"\2" + parts[0][1][1:]), *parts[1:]], "version 2 of the format"),
+        (lambda parts: [(b"H", b"\3" + parts[0][1][1:]), *parts[1:]], "version 3 of the format"),
         (lambda parts: [parts[0], (b"M", b"C"), *parts[1:]], "must be whole"),
         (
             lambda parts: [parts[0], (b"M", b"C\4" + struct.pack("<4I", 8, 5, 8, 0)), *parts[1:]],

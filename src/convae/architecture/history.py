@@ -48,9 +48,9 @@ def records_from_json(document: object) -> list[EpochRecord]:
         if len(found) == len(document):
             return found
     raise ParameterError(
-        f"A history must be a list of one record for each epoch, at most {MOST_EPOCHS:,}, each with "
-        f"a finite epoch, loss, val_loss and learning_rate; received something else. Save the model "
-        f"again."
+        f"A history must be a list of one record for each epoch, at most {MOST_EPOCHS:,}, each "
+        f"with a finite epoch, loss, val_loss and learning_rate; received something else. Save the "
+        f"model again."
     )
 
 

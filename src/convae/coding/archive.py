@@ -1,14 +1,17 @@
 """The archive: blocks of images one after the other, an index, and the name of what coded them.
 
+A large picture is in several blocks, of tiles, behind a record that says how they make it up.
+
 docs/archive.md states the format. Every record has a checksum, lengths are bounded before memory is
 taken, and an archive without its end is refused, so what comes out is what went in, or an error.
 """
 
+import math
 import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -22,6 +25,7 @@ from convae.coding.blocks import (
     BLOCK_BYTES,
     MOST_IMAGES,
     Block,
+    Kind,
     Model,
     block_size,
     decode_blocks,
@@ -30,24 +34,30 @@ from convae.coding.blocks import (
 )
 from convae.coding.contextmodel import ContextModel
 from convae.coding.latents import Codes, LatentModel
-from convae.coding.threads import threads
+from convae.coding.threads import Run, threads
+from convae.coding.tiling import LONGEST_PICTURE, Picture, Tiling, crc_of, is_cut
+from convae.coding.waves import ROWS_ABOVE, SIDE
 from convae.errors import ModelFileError, ParameterError
 from convae.storage.files import printable
 from convae.storage.regular import check_regular
 
 MAGIC = b"\x8aCAE\r\n\x1a\n"
 END = b"CAE\x8a"
-FORMAT_VERSION = 1
+# Pictures in tiles came with version 2; what has none is written as version 1.
+FORMAT_VERSION, FIRST_VERSION = 2, 1
 IDENTITY_BYTES = 32
 LONGEST_MODEL_NAME = 200
 # Blocks decoded together hold at most this many bytes of images, give or take one block.
 GROUP_BYTES = 1 << 23
+# So many bytes of tiles are coded or decoded together: there are fewer of them, which makes waves
+# shorter.
+GROUP_BYTES_OF_TILES = 1 << 24
 
 _RECORD = struct.Struct("<cII")
 _ENTRY = struct.Struct("<QI")
 _TRAILER = struct.Struct("<Q4s")
 _SORTS: dict[type[Model], bytes] = {ContextModel: b"C", LatentModel: b"L"}
-_HEADER, _MODEL, _BLOCK, _INDEX = b"H", b"M", b"B", b"I"
+_HEADER, _MODEL, _BLOCK, _PICTURE, _INDEX = b"H", b"M", b"B", b"P", b"I"
 
 
 def packed(model: Model) -> bytes:
@@ -65,11 +75,11 @@ def _unpacked(data: bytes) -> Model:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a block is.
+    """Where a block is that is no picture's, or a picture in tiles.
 
     Args:
         offset: Of its record, from the beginning of the file.
-        num_images: How many it holds.
+        num_images: How many it holds; a picture is 1.
     """
 
     offset: int
@@ -95,11 +105,12 @@ class ArchiveWriter:
     num_values: int = 0
     _entries: list[Entry] = field(default_factory=list)
     _offset: int = 0
+    _has_pictures: bool = False
 
     def __post_init__(self) -> None:
+        self._start = self.stream.tell()
         self._write(MAGIC)
-        name = self.model_name.encode("utf-8", "replace")[:LONGEST_MODEL_NAME]
-        self._record(_HEADER, bytes([FORMAT_VERSION]) + self.model.identity + name)
+        self._write(self._header())
         if self.with_model:
             self._record(_MODEL, packed(self.model))
 
@@ -119,19 +130,38 @@ class ArchiveWriter:
         model = self.model
         if not isinstance(model, ContextModel):
             raise TypeError("An archive of latents takes latents.")
-        most = min(MOST_IMAGES, max(1, BLOCK_BYTES // images[0].nbytes))
-        a_block = block_size(len(images), most)
-        whole = len(images) // a_block * a_block
-        together = max(1, GROUP_BYTES // (a_block * images[0].nbytes)) * a_block
-        # Images of whole blocks, some blocks together; then those that are left.
-        edges = [*range(0, whole, together), whole, len(images)]
-        parts = [slice(*pair) for pair in pairwise(edges) if pair[0] < pair[1]]
         with threads() as run:
-            for part in parts:
+            if is_cut(images):
+                for index, image in enumerate(images):
+                    self._add_picture(image, "".join(names[index : index + 1]), step, model, run)
+                return
+            kind = images.shape[1:], images.itemsize
+            a_block = _images_a_block(len(images), *kind)
+            for part in _parts(len(images), a_block, *kind, GROUP_BYTES):
                 num_blocks = (part.stop - part.start) // a_block or 1
                 self.add_blocks(
                     encode_blocks(images[part], names[part], model, step, num_blocks, run)
                 )
+
+    def _add_picture(
+        self, image: NDArray[Any], name: str, step: int, model: ContextModel, run: Run
+    ) -> None:
+        """Write an image in tiles, with memory for some of them."""
+        tiling = Tiling.of(*image.shape[:2])
+        shape = tiling.tile_height, tiling.tile_width, image.shape[2]
+        a_block = _images_a_block(tiling.num_tiles, shape, image.itemsize)
+        num_blocks = -(-tiling.num_tiles // a_block)
+        bits = 8 * image.dtype.itemsize
+        picture = Picture(tiling, bits, image.shape[2], num_blocks, crc_of(image), name)
+
+        def blocks() -> Iterator[Block]:
+            for part in _parts(
+                tiling.num_tiles, a_block, shape, image.itemsize, GROUP_BYTES_OF_TILES
+            ):
+                num_blocks = (part.stop - part.start) // a_block or 1
+                yield from encode_blocks(tiling.cut(image, part), (), model, step, num_blocks, run)
+
+        self.add_picture(picture, blocks())
 
     def add_codes(self, codes: Codes, names: Sequence[str] = ()) -> NDArray[np.uint8]:
         """Write a block of images by their latents alone.
@@ -153,10 +183,22 @@ class ArchiveWriter:
     def add_blocks(self, blocks: Sequence[Block]) -> None:
         """Write blocks that are coded already."""
         for block in blocks:
-            self._entries.append(Entry(self._offset, block.kind.num_images))
-            self.num_raw_bytes += block.kind.num_bytes
-            self.num_values += block.kind.num_bytes // block.kind.dtype.itemsize
+            self._count(block.kind.num_images, block.kind)
             self._record(_BLOCK, block.to_bytes())
+
+    def add_picture(self, picture: Picture, blocks: Iterable[Block]) -> None:
+        """Write a picture in tiles that are coded already, or are while they are asked for."""
+        self._has_pictures = True
+        self._count(1, picture)
+        self._record(_PICTURE, picture.to_bytes())
+        for block in blocks:
+            self._record(_BLOCK, block.to_bytes())
+
+    def _count(self, num_images: int, kind: Kind | Picture) -> None:
+        """Note that images begin here."""
+        self._entries.append(Entry(self._offset, num_images))
+        self.num_raw_bytes += kind.num_bytes
+        self.num_values += kind.num_bytes // kind.dtype.itemsize
 
     def close(self) -> int:
         """Write the end; without it there is no archive.
@@ -170,15 +212,71 @@ class ArchiveWriter:
             b"".join(_ENTRY.pack(entry.offset, entry.num_images) for entry in self._entries),
         )
         self._write(_TRAILER.pack(start, END))
+        if self._has_pictures:
+            self.stream.seek(self._start + len(MAGIC))
+            self.stream.write(self._header())
+            self.stream.seek(self._start + self._offset)
         return self._offset
 
+    def _header(self) -> bytes:
+        version = FORMAT_VERSION if self._has_pictures else FIRST_VERSION
+        name = self.model_name.encode("utf-8", "replace")[:LONGEST_MODEL_NAME]
+        return _framed(_HEADER, bytes([version]) + self.model.identity + name)
+
     def _record(self, kind: bytes, payload: bytes) -> None:
-        crc = zlib.crc32(payload, zlib.crc32(kind))
-        self._write(_RECORD.pack(kind, len(payload), crc) + payload)
+        self._write(_framed(kind, payload))
 
     def _write(self, data: bytes) -> None:
         self.stream.write(data)
         self._offset += len(data)
+
+
+def _framed(kind: bytes, payload: bytes) -> bytes:
+    """A record."""
+    return _RECORD.pack(kind, len(payload), zlib.crc32(payload, zlib.crc32(kind))) + payload
+
+
+def _images_a_block(num_images: int, shape: tuple[int, ...], bytes_a_value: int) -> int:
+    """How many images of one shape a writer puts in a block."""
+    most = BLOCK_BYTES // (math.prod(shape) * bytes_a_value)
+    return block_size(num_images, min(MOST_IMAGES, max(1, most)))
+
+
+def _parts(
+    num_images: int, a_block: int, shape: tuple[int, ...], bytes_a_value: int, most_bytes: int
+) -> Iterator[slice]:
+    """Images of whole blocks, some blocks together; then those that are left."""
+    whole = num_images // a_block * a_block
+    together = max(1, _most_together(shape, bytes_a_value, most_bytes) // a_block) * a_block
+    edges = [*range(0, whole, together), whole, num_images]
+    return (slice(*pair) for pair in pairwise(edges) if pair[0] < pair[1])
+
+
+def _some_together(blocks: Iterable[Block], most_bytes: int) -> Iterator[list[Block]]:
+    """Blocks of images of one shape and type, as many at a time as to decode together."""
+    group: list[Block] = []
+    num_images = 0
+    for block in blocks:
+        kind = block.kind
+        num_images += kind.num_images
+        if group and num_images > _most_together(kind.shape[1:], kind.bits // 8, most_bytes):
+            yield group
+            group, num_images = [], kind.num_images
+        group.append(block)
+    if group:
+        yield group
+
+
+def _most_together(shape: tuple[int, ...], bytes_a_value: int, most_bytes: int) -> int:
+    """How many images of one shape to code together, give or take a block.
+
+    They have so many bytes, and with the margins around them at most twice as many: around images
+    of a few pixels these take the most, and waves are long.
+    """
+    height, width, channels = shape
+    pixel = channels * bytes_a_value
+    with_margins = pixel * (height + ROWS_ABOVE) * (width + 2 * SIDE)
+    return min(most_bytes // (pixel * height * width), 2 * most_bytes // with_margins)
 
 
 class ImageArchive(Sequence[NDArray[Any]]):
@@ -259,21 +357,42 @@ class ImageArchive(Sequence[NDArray[Any]]):
             number += len(self)
         if not 0 <= number < len(self):
             raise IndexError(f"The archive has {len(self):,} images; received the index {index}.")
-        block = int(np.searchsorted(self._ends, number, side="right"))
-        images = decode_blocks([self._block(block)], self._model)
-        return images[number - int(self._ends[block])]
+        entry = int(np.searchsorted(self._ends, number, side="right"))
+        picture, blocks = self._part(entry)
+        if picture is None:
+            images = decode_blocks(list(blocks), self._model)
+            return images[number - int(self._ends[entry])]
+        with threads() as run:
+            return self._put_together(picture, blocks, run)
 
     def blocks(self) -> Iterator[Block]:
-        """All blocks, coded."""
-        return map(self._block, range(len(self._entries)))
+        """All blocks, coded; those of pictures in tiles too."""
+        return (block for _, blocks in self.parts() for block in blocks)
+
+    def parts(self) -> Iterator[tuple[Picture | None, Iterator[Block]]]:
+        """All that the index names, coded: None and a block, or a picture and its blocks."""
+        return map(self._part, range(len(self._entries)))
+
+    def kinds(self) -> set[tuple[tuple[int, int, int], np.dtype[Any]]]:
+        """The shapes, height, width and channels, and types that images have."""
+        found = set()
+        for picture, blocks in self.parts():
+            if picture is not None:
+                found.add((picture.shape, picture.dtype))
+            else:
+                found.update((block.kind.shape[1:], block.kind.dtype) for block in blocks)
+        return found
 
     def names(self) -> list[str | None]:
         """What each image is called; None for one without a name."""
-        return [
-            name
-            for block in self.blocks()
-            for name in (block.names or [None] * block.kind.num_images)
-        ]
+        found: list[str | None] = []
+        for picture, blocks in self.parts():
+            if picture is not None:
+                found += picture.names or [None]
+                continue
+            for block in blocks:
+                found += block.names or [None] * block.kind.num_images
+        return found
 
     def read(self) -> Iterator[tuple[NDArray[Any], tuple[str, ...]]]:
         """All images in their order, some at a time, with their names if they have any.
@@ -282,36 +401,67 @@ class ImageArchive(Sequence[NDArray[Any]]):
             uint8 or uint16 `(num_images, height, width, channels)`, and the names.
         """
         with threads() as run:
-            for group in self._groups():
-                names = tuple(name for block in group for name in block.names)
-                yield decode_blocks(group, self._model, run), names
+            for picture, blocks in self._groups():
+                if picture is None:
+                    group = list(blocks)
+                    names = tuple(name for block in group for name in block.names)
+                    yield decode_blocks(group, self._model, run), names
+                else:
+                    yield self._put_together(picture, blocks, run)[np.newaxis], picture.names
 
-    def _groups(self) -> Iterator[list[Block]]:
-        """Blocks that can be decoded together, as many as fit."""
-        for kind, alike in groupby(
-            self.blocks(), key=lambda block: (block.kind, bool(block.names))
-        ):
-            together = max(1, GROUP_BYTES // kind[0].num_bytes)
-            group: list[Block] = []
-            for block in alike:
-                group.append(block)
-                if len(group) == together:
-                    yield group
-                    group = []
-            if group:
-                yield group
+    def _groups(self) -> Iterator[tuple[Picture | None, Iterable[Block]]]:
+        """Blocks that can be decoded together, as many as fit, and pictures."""
+        for is_picture, parts in groupby(self.parts(), key=lambda part: part[0] is not None):
+            if is_picture:
+                yield from parts
+                continue
+            blocks = (block for _, some in parts for block in some)
+            for _, alike in groupby(blocks, key=lambda block: (block.kind, bool(block.names))):
+                for group in _some_together(alike, GROUP_BYTES):
+                    yield None, group
 
-    def _block(self, index: int) -> Block:
+    def _put_together(self, picture: Picture, blocks: Iterable[Block], run: Run) -> NDArray[Any]:
+        """A picture of its tiles, `(height, width, channels)`."""
+        image = np.empty(picture.shape, picture.dtype)
+        first = 0
+        for group in _some_together(picture.checked(blocks), GROUP_BYTES_OF_TILES):
+            places: dict[Kind, list[tuple[int, Block]]] = {}
+            for block in group:
+                places.setdefault(block.kind, []).append((first, block))
+                first += block.kind.num_images
+            for alike in places.values():
+                tiles = decode_blocks([block for _, block in alike], self._model, run)
+                for (place, _), own in zip(alike, np.split(tiles, len(alike)), strict=True):
+                    picture.tiling.put(image, place, own)
+        if crc_of(image) != picture.pixels_crc:
+            raise self._refused("a picture whose checksum is another one")
+        return image
+
+    def _part(self, index: int) -> tuple[Picture | None, Iterator[Block]]:
         entry = self._entries[index]
         kind, payload = self._record(entry.offset)
-        if kind != _BLOCK:
-            raise self._refused(f"a record of kind {kind!r} where a block is named")
-        block = Block.from_bytes(payload)
+        if kind == _PICTURE:
+            picture = Picture.from_bytes(payload)
+            return picture, self._blocks_behind(entry.offset, len(payload), picture.num_blocks)
+        block = self._as_block(kind, payload)
         if block.kind.num_images != entry.num_images:
             raise self._refused(
                 f"a block of {block.kind.num_images} images where {entry.num_images} are named"
             )
-        return block
+        return None, iter([block])
+
+    def _blocks_behind(self, offset: int, length: int, num_blocks: int) -> Iterator[Block]:
+        """So many blocks, one after the other, behind a record."""
+        for _ in range(num_blocks):
+            offset += _RECORD.size + length
+            kind, payload = self._record(offset)
+            length = len(payload)
+            yield self._as_block(kind, payload)
+
+    def _as_block(self, kind: bytes, payload: bytes) -> Block:
+        if kind != _BLOCK:
+            raise self._refused(f"a record of kind {kind!r} where a block is named")
+        return Block.from_bytes(payload)
 
     def _read_head(self, models: Sequence[Model]) -> None:
         self._stream.seek(0)
@@ -322,7 +472,8 @@ class ImageArchive(Sequence[NDArray[Any]]):
             raise self._refused("no header")
         if len(payload) > 1 + IDENTITY_BYTES + LONGEST_MODEL_NAME:
             raise self._refused(f"a header of {len(payload):,} bytes, which is too long")
-        if payload[0] != FORMAT_VERSION:
+        self._version = payload[0]
+        if not FIRST_VERSION <= self._version <= FORMAT_VERSION:
             raise self._refused(
                 f"version {payload[0]} of the format, where this program knows {FORMAT_VERSION}",
                 "Upgrade convae to read this file: pip install --upgrade convae.",
@@ -363,18 +514,30 @@ class ImageArchive(Sequence[NDArray[Any]]):
         for entry in entries:
             if not 0 < entry.num_images <= MOST_IMAGES:
                 raise self._refused(f"a block of {entry.num_images} images at {entry.offset}")
-        if [entry.offset for entry in entries] != self._block_offsets(offset):
+        if entries != self._found_entries(offset, entries):
             raise self._refused("an index that names other blocks than there are")
         return entries
 
-    def _block_offsets(self, end: int) -> list[int]:
-        """Where the blocks are, by their records alone, up to the index."""
-        offset, found = self._first_block, []
+    def _found_entries(self, end: int, named: Sequence[Entry]) -> list[Entry]:
+        """What the records up to the index say of it, but for how many images a block has."""
+        num_images = {entry.offset: entry.num_images for entry in named}
+        offset, found, num_blocks = self._first_block, [], 0
         while offset < end:
             kind, length, _ = self._head_of(offset)
-            if kind == _BLOCK:
-                found.append(offset)
+            if num_blocks and kind != _BLOCK:
+                raise self._refused(f"a record of kind {kind!r} among the blocks of a picture")
+            if num_blocks:
+                num_blocks -= 1
+            elif kind == _BLOCK:
+                found.append(Entry(offset, num_images.get(offset, 0)))
+            elif kind == _PICTURE and self._version == FORMAT_VERSION:
+                if length > LONGEST_PICTURE:
+                    raise self._refused(f"a picture of {length} bytes")
+                num_blocks = Picture.from_bytes(self._record(offset)[1]).num_blocks
+                found.append(Entry(offset, 1))
             offset += _RECORD.size + length
+        if num_blocks:
+            raise self._refused(f"a picture that lacks {num_blocks} blocks")
         return found
 
     def _head_of(self, offset: int) -> tuple[bytes, int, int]:

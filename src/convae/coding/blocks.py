@@ -129,26 +129,26 @@ class Block:
             ModelFileError: They break a rule.
         """
         if len(data) < _HEADER.size:
-            raise _refused(f"a block of {len(data)} bytes")
+            raise refused(f"a block of {len(data)} bytes")
         (method, bits, channels, zero, num_lanes, step, height, width, num_images, crc, length) = (
             _HEADER.unpack_from(data)
         )
         if method not in list(Method) or bits not in (8, 16) or zero:
-            raise _refused(f"method {method}, {bits} bits and {zero}")
+            raise refused(f"method {method}, {bits} bits and {zero}")
         kind = Kind(
             Method(method), bits, num_images, height, width, channels, step,
             num_lanes or MOST_LANES,
         )  # fmt: skip
         if not (1 <= num_images <= MOST_IMAGES and height and width and 1 <= channels <= 4):
-            raise _refused(f"a block of shape {kind.shape}")
+            raise refused(f"a block of shape {kind.shape}")
         if kind.num_bytes > MOST_BYTES or (
             num_waves(height, width) > MOST_WAVES and method == Method.CONTEXTS
         ):
-            raise _refused(f"a block of shape {kind.shape}, which is too large")
+            raise refused(f"a block of shape {kind.shape}, which is too large")
         if not 1 <= step <= 2 * LARGEST_ERROR + 1:
-            raise _refused(f"a step of {step}")
+            raise refused(f"a step of {step}")
         if length > len(data) - _HEADER.size:
-            raise _refused(f"names of {length} bytes in a block of {len(data)}")
+            raise refused(f"names of {length} bytes in a block of {len(data)}")
         stream = data[_HEADER.size + length :]
         names = _names(data[_HEADER.size : _HEADER.size + length], num_images)
         return cls(kind, crc, names, stream)
@@ -232,10 +232,10 @@ def decode_blocks(blocks: Sequence[Block], model: Model, run: Run = map) -> NDAr
         else:
             images = _from_latents(streams, kind, model, run)
     except ParameterError as error:
-        raise _refused(f"'{error}'") from error
+        raise refused(f"'{error}'") from error
     for block, group in zip(blocks, np.split(images, len(blocks)), strict=True):
         if zlib.crc32(little_endian(group)) != block.pixels_crc:
-            raise _refused("images whose checksum is another one")
+            raise refused("images whose checksum is another one")
     return images
 
 
@@ -308,14 +308,15 @@ def _names(data: bytes, num_images: int) -> tuple[str, ...]:
     try:
         text = zlib.decompressobj().decompress(data, 5 * LONGEST_NAME * num_images)
     except zlib.error as error:
-        raise _refused(f"names that gave '{error}'") from error
+        raise refused(f"names that gave '{error}'") from error
     names = tuple(text.decode("utf-8", "surrogateescape").split("\0"))
     if len(names) != num_images:
-        raise _refused(f"{len(names)} names for {num_images} images")
+        raise refused(f"{len(names)} names for {num_images} images")
     return names
 
 
-def _refused(what: str) -> ModelFileError:
+def refused(what: str) -> ModelFileError:
+    """The error that a part of an archive is `what`."""
     return ModelFileError(
         f"An archive must hold what was written; received {what}. Get the file again."
     )

@@ -64,7 +64,8 @@ def encode_planes(
     """
     canvas = Canvas.of(planes)
     _, height, width, _ = planes.shape
-    groups: list[tuple[Integers, Integers]] = []
+    # Of each byte 16 bytes, which is most of what encoding takes.
+    groups: list[tuple[Bounds, Bounds]] = []
 
     def record(bounds: Bounds, halves: Integers) -> Integers:
         index = np.arange(len(halves))
@@ -72,8 +73,8 @@ def encode_planes(
         frequencies = bounds[halves + 1, index] - starts
         groups.append(
             (
-                _by_stream(starts.astype(np.int64), num_streams, canvas.num_images),
-                _by_stream(frequencies.astype(np.int64), num_streams, canvas.num_images),
+                _by_stream(starts, num_streams, canvas.num_images),
+                _by_stream(frequencies, num_streams, canvas.num_images),
             )
         )
         return halves

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from convae.errors import ParameterError
 
 Integers = NDArray[np.int64]
+Places = NDArray[np.int32] | Integers
 
 PRECISION = 16
 TOTAL = 1 << PRECISION
@@ -41,15 +42,15 @@ MOST_LANES = 1 << 16
 
 
 def encode(
-    groups: Sequence[tuple[Integers, Integers]], num_lanes: int, num_streams: int = 1
+    groups: Sequence[tuple[Places, Places]], num_lanes: int, num_streams: int = 1
 ) -> list[bytes]:
     """Code symbols, each given by its place in its own distribution; several streams side by side.
 
     Args:
-        groups: For each group of symbols, in the order of decoding: their starts, int64
-            `(num_streams, num_symbols)`, and their frequencies, int64 of the same shape. A start
-            is the sum of the frequencies of the smaller symbols; no frequency is below 1, no start
-            below 0, and no sum of the two above 65,536.
+        groups: For each group of symbols, in the order of decoding: their starts, int32
+            or int64 `(num_streams, num_symbols)`, and their frequencies, of the same type and
+            shape. A start is the sum of the frequencies of the smaller symbols; no frequency is
+            below 1, no start below 0, and no sum of the two above 65,536.
         num_lanes: Of a stream, from 1 to 65,536. Each costs 6 bytes; many are fast.
         num_streams: How many streams, which have nothing to do with each other.
 
@@ -67,7 +68,7 @@ def encode(
         _check_places(starts, frequencies)
         for first in reversed(range(0, starts.shape[1], num_lanes)):
             part = slice(first, first + num_lanes)
-            frequency = frequencies[:, part]
+            frequency = frequencies[:, part].astype(np.int64)
             active = states[:, : frequency.shape[1]]
             full = active >= frequency << _LOWEST_BITS
             given.append((full.nonzero()[0], active[full] & _WORD))
@@ -228,14 +229,14 @@ def _check_lanes(num_lanes: int) -> None:
         )
 
 
-def _check_places(starts: Integers, frequencies: Integers) -> None:
+def _check_places(starts: Places, frequencies: Places) -> None:
     if starts.shape != frequencies.shape or starts.ndim != 2:
         raise ParameterError(
             f"starts and frequencies must be of one shape, (num_streams, num_symbols); received "
             f"{starts.shape} and {frequencies.shape}."
         )
     if starts.size and (
-        frequencies.min() < 1 or starts.min() < 0 or (starts + frequencies).max() > TOTAL
+        frequencies.min() < 1 or starts.min() < 0 or (starts > TOTAL - frequencies).any()
     ):
         raise ParameterError(
             f"frequencies must be 1 or more, starts 0 or more, and their sums at most {TOTAL:,}; "

@@ -82,13 +82,13 @@ def write_array(archive: ImageArchive, path: Path, progress: Progress | None = N
         ParameterError: The images are not all of one size and type, or there are none.
         OutputError: The file cannot be written.
     """
-    kinds = {(*block.kind.shape[1:], block.kind.dtype) for block in archive.blocks()}
+    kinds = archive.kinds()
     if len(kinds) != 1:
         raise ParameterError(
             f"An array must have images of one size and type; the archive holds {len(kinds)}. "
             f"Write pictures into a folder instead."
         )
-    *size, dtype = kinds.pop()
+    size, dtype = kinds.pop()
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,

@@ -165,9 +165,14 @@ class AppliedCodec(ABC):
                     f"archive."
                 )
             writer = ArchiveWriter(stream, model, model_name, with_model or archive.with_model)
-            for block in archive.blocks():
-                writer.add_blocks([block])
-                names.update(block.names)
+            for picture, blocks in archive.parts():
+                if picture is not None:
+                    writer.add_picture(picture, picture.checked(blocks))
+                    names.update(picture.names)
+                    continue
+                for block in blocks:
+                    writer.add_blocks([block])
+                    names.update(block.names)
         return writer
 
     def _add_codes(
