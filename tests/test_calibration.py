@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convae.errors import ParameterError
+from convae.images.copies import copy_groups, one_of_each
+from convae.images.selection import Selection, held_out_indices
 from convae.jobs.anomaly.calibration import Calibration
 
 whole_scores = st.lists(st.integers(-5, 5), min_size=1, max_size=40).map(
@@ -58,6 +60,30 @@ def test_just_enough_images_support_a_rate_and_one_fewer_does_not(count, rate):
         )
         with pytest.raises(ParameterError, match=re.escape(text)):
             Calibration(scores[1:]).threshold(rate)
+
+
+def share_flagged(together, seed):
+    """How many fresh images a nearest-neighbor score flags at 0.1, where all learned are doubled."""
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
+    learned = Selection.of(np.concatenate([images[:100], images[:100]]))
+    groups = copy_groups(learned) if together else np.arange(200)
+    held_out = held_out_indices(200, 0.3, seed, groups=groups)
+    train = learned.without(held_out)
+
+    def scores(some):
+        flat = [np.float64(part).reshape(len(part), -1) for part in (some, train[:])]
+        squares = np.square(flat[0][:, None] - flat[1]).sum(axis=2)
+        return -squares.min(axis=1)
+
+    calibration = Calibration(scores(learned.take(one_of_each(held_out, groups, seed))[:]))
+    return np.mean(calibration.p_values(scores(images[100:])) <= 0.1)
+
+
+def test_copies_kept_together_leave_the_rate_as_stated_and_parted_ones_do_not():
+    # Over 60 sets of 30 calibration images, three standard errors are 0.022.
+    assert np.mean([share_flagged(True, seed) for seed in range(60)]) <= 0.1 + 0.022
+    assert np.mean([share_flagged(False, seed) for seed in range(20)]) > 0.2
 
 
 @pytest.mark.parametrize(

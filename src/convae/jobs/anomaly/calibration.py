@@ -1,7 +1,8 @@
 """What a score means: split-conformal p-values from the scores of normal images never trained on.
 
 Guarantees, for a new normal image that is exchangeable with the calibration images (drawn in the
-same way, and neither used to fit the scores):
+same way, and neither used to fit the scores, nor copies of them, and no calibration image a copy of
+another):
 
 1. The probability that its p-value is at most *r* is at most *r*, for every *r* and any score.
 2. Flagging where the p-value is at most *r* raises a false alarm with probability at most *r*.
