@@ -3,6 +3,7 @@
 import hashlib
 import struct
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_archive import assemble, records, written
 
+from convae.coding import tiling
 from convae.coding.archive import ArchiveWriter, ImageArchive
 from convae.coding.blocks import Method
 from convae.coding.tiling import Picture, Tiling
@@ -207,7 +209,7 @@ def test_a_hostile_picture_is_refused(tmp_path, place, value, text):
 
 
 @pytest.mark.usefixtures("small_tiles")
-@pytest.mark.parametrize("name", [b"a\0b", b"n" * 4097])
+@pytest.mark.parametrize("name", [b"a\0b", b"n" * 1025])
 def test_a_hostile_name_of_a_picture_is_refused(tmp_path, name):
     path = written(tmp_path / "x.cae", random_model(), (likely_images(random_model(), 1, 25, 26),))
     parts = list(records(path.read_bytes()))

@@ -6,13 +6,14 @@ docs/archive.md states the format. Every record has a checksum, lengths are boun
 taken, and an archive without its end is refused, so what comes out is what went in, or an error.
 """
 
+import math
 import os
 import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -21,27 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.coding.blocks import (
+    BLOCK_BYTES,
     MOST_IMAGES,
     Block,
     Kind,
     Model,
+    block_size,
     decode_blocks,
     encode_blocks,
     encode_latents,
 )
 from convae.coding.contextmodel import ContextModel
-from convae.coding.grouping import (
-    GROUP_BYTES,
-    GROUP_BYTES_OF_TILES,
-    batches,
-    images_a_block,
-    some_together,
-)
-from convae.coding.index import Entry
 from convae.coding.latents import Codes, LatentModel
-from convae.coding.sorts import packed, unpacked
 from convae.coding.threads import Run, threads
 from convae.coding.tiling import LONGEST_PICTURE, Picture, Tiling, crc_of, is_cut
+from convae.coding.waves import ROWS_ABOVE, SIDE
 from convae.errors import ModelFileError, ParameterError
 from convae.storage.files import printable
 from convae.storage.regular import check_regular
@@ -52,10 +47,43 @@ END = b"CAE\x8a"
 FORMAT_VERSION, FIRST_VERSION = 2, 1
 IDENTITY_BYTES = 32
 LONGEST_MODEL_NAME = 200
+# Blocks decoded together hold at most this many bytes of images, give or take one block.
+GROUP_BYTES = 1 << 23
+# So many bytes of tiles are coded or decoded together: there are fewer of them, which makes waves
+# shorter.
+GROUP_BYTES_OF_TILES = 1 << 24
+
 _RECORD = struct.Struct("<cII")
 _ENTRY = struct.Struct("<QI")
 _TRAILER = struct.Struct("<Q4s")
+_SORTS: dict[type[Model], bytes] = {ContextModel: b"C", LatentModel: b"L"}
 _HEADER, _MODEL, _BLOCK, _PICTURE, _INDEX = b"H", b"M", b"B", b"P", b"I"
+
+
+def packed(model: Model) -> bytes:
+    """A model as it stands in an archive: a byte for its sort, and its tables."""
+    sort = _SORTS[type(model)]
+    return sort + model.pack()
+
+
+def _unpacked(data: bytes) -> Model:
+    for kind, sort in _SORTS.items():
+        if data[:1] == sort:
+            return kind.unpack(data[1:])
+    raise ParameterError(f"A packed model must be of a known sort; received {data[:1]!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a block is that is no picture's, or a picture in tiles.
+
+    Args:
+        offset: Of its record, from the beginning of the file.
+        num_images: How many it holds; a picture is 1.
+    """
+
+    offset: int
+    num_images: int
 
 
 @dataclass(eq=False)
@@ -108,8 +136,8 @@ class ArchiveWriter:
                     self._add_picture(image, "".join(names[index : index + 1]), step, model, run)
                 return
             kind = images.shape[1:], images.itemsize
-            a_block = images_a_block(len(images), *kind)
-            for part in batches(len(images), a_block, *kind, GROUP_BYTES):
+            a_block = _images_a_block(len(images), *kind)
+            for part in _parts(len(images), a_block, *kind, GROUP_BYTES):
                 num_blocks = (part.stop - part.start) // a_block or 1
                 self.add_blocks(
                     encode_blocks(images[part], names[part], model, step, num_blocks, run)
@@ -121,13 +149,13 @@ class ArchiveWriter:
         """Write an image in tiles, with memory for some of them."""
         tiling = Tiling.of(*image.shape[:2])
         shape = tiling.tile_height, tiling.tile_width, image.shape[2]
-        a_block = images_a_block(tiling.num_tiles, shape, image.itemsize)
+        a_block = _images_a_block(tiling.num_tiles, shape, image.itemsize)
         num_blocks = -(-tiling.num_tiles // a_block)
         bits = 8 * image.dtype.itemsize
         picture = Picture(tiling, bits, image.shape[2], num_blocks, crc_of(image), name)
 
         def blocks() -> Iterator[Block]:
-            for part in batches(
+            for part in _parts(
                 tiling.num_tiles, a_block, shape, image.itemsize, GROUP_BYTES_OF_TILES
             ):
                 num_blocks = (part.stop - part.start) // a_block or 1
@@ -206,6 +234,49 @@ class ArchiveWriter:
 def _framed(kind: bytes, payload: bytes) -> bytes:
     """A record."""
     return _RECORD.pack(kind, len(payload), zlib.crc32(payload, zlib.crc32(kind))) + payload
+
+
+def _images_a_block(num_images: int, shape: tuple[int, ...], bytes_a_value: int) -> int:
+    """How many images of one shape a writer puts in a block."""
+    most = BLOCK_BYTES // (math.prod(shape) * bytes_a_value)
+    return block_size(num_images, min(MOST_IMAGES, max(1, most)))
+
+
+def _parts(
+    num_images: int, a_block: int, shape: tuple[int, ...], bytes_a_value: int, most_bytes: int
+) -> Iterator[slice]:
+    """Images of whole blocks, some blocks together; then those that are left."""
+    whole = num_images // a_block * a_block
+    together = max(1, _most_together(shape, bytes_a_value, most_bytes) // a_block) * a_block
+    edges = [*range(0, whole, together), whole, num_images]
+    return (slice(*pair) for pair in pairwise(edges) if pair[0] < pair[1])
+
+
+def _some_together(blocks: Iterable[Block], most_bytes: int) -> Iterator[list[Block]]:
+    """Blocks of images of one shape and type, as many at a time as to decode together."""
+    group: list[Block] = []
+    num_images = 0
+    for block in blocks:
+        kind = block.kind
+        num_images += kind.num_images
+        if group and num_images > _most_together(kind.shape[1:], kind.bits // 8, most_bytes):
+            yield group
+            group, num_images = [], kind.num_images
+        group.append(block)
+    if group:
+        yield group
+
+
+def _most_together(shape: tuple[int, ...], bytes_a_value: int, most_bytes: int) -> int:
+    """How many images of one shape to code together, give or take a block.
+
+    They have so many bytes, and with the margins around them at most twice as many: around images
+    of a few pixels these take the most, and waves are long.
+    """
+    height, width, channels = shape
+    pixel = channels * bytes_a_value
+    with_margins = pixel * (height + ROWS_ABOVE) * (width + 2 * SIDE)
+    return min(most_bytes // (pixel * height * width), 2 * most_bytes // with_margins)
 
 
 class ImageArchive(Sequence[NDArray[Any]]):
@@ -346,14 +417,14 @@ class ImageArchive(Sequence[NDArray[Any]]):
                 continue
             blocks = (block for _, some in parts for block in some)
             for _, alike in groupby(blocks, key=lambda block: (block.kind, bool(block.names))):
-                for group in some_together(alike, GROUP_BYTES):
+                for group in _some_together(alike, GROUP_BYTES):
                     yield None, group
 
     def _put_together(self, picture: Picture, blocks: Iterable[Block], run: Run) -> NDArray[Any]:
         """A picture of its tiles, `(height, width, channels)`."""
         image = np.empty(picture.shape, picture.dtype)
         first = 0
-        for group in some_together(picture.checked(blocks), GROUP_BYTES_OF_TILES):
+        for group in _some_together(picture.checked(blocks), GROUP_BYTES_OF_TILES):
             places: dict[Kind, list[tuple[int, Block]]] = {}
             for block in group:
                 places.setdefault(block.kind, []).append((first, block))
@@ -415,7 +486,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
         if self._with_model:
             self._first_block = self._stream.tell()
             try:
-                models = [unpacked(payload)]
+                models = [_unpacked(payload)]
             except ParameterError as error:
                 raise self._refused(f"'{error}'") from error
         for model in models:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from convae.architecture.network import Network
 from convae.autoencoder.applied import AppliedAutoencoder, TrainedAutoencoder
 from convae.checks import whole_number
-from convae.coding.archive import ArchiveWriter, ImageArchive
+from convae.coding.archive import ArchiveWriter, ImageArchive, packed
 from convae.coding.blocks import (
     IMAGES_OF_LATENTS,
     LARGEST_ERROR,
@@ -24,7 +24,6 @@ from convae.coding.blocks import (
 from convae.coding.contextmodel import ContextModel
 from convae.coding.contexts import MOST_PLANES
 from convae.coding.latents import LatentModel
-from convae.coding.sorts import packed
 from convae.errors import ImageError, ParameterError
 from convae.images.metrics import psnr_db
 from convae.jobs.codec.stored import from_job, to_job
