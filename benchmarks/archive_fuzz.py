@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 from results import publish
 
 from convae import ConvAutoencoder, ImageCodec, load_dataset
-from convae.coding.archive import END, MAGIC, ArchiveWriter, ImageArchive
+from convae.coding.archive import ArchiveWriter, ImageArchive
 from convae.coding.blocks import Model
+from convae.coding.records import END, MAGIC
 from convae.errors import ModelFileError
 
 NUM_CHANGED, NUM_QUICK = 100_000, 1_000

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from coders import likely_images, random_model, smooth_images
 
-from convae.coding.archive import END, MAGIC, ArchiveWriter, ImageArchive
+from convae.coding.archive import ArchiveWriter, ImageArchive
 from convae.coding.blocks import Block, Kind, Method, block_size, decode_blocks, encode_blocks
 from convae.coding.contextmodel import ContextModel
+from convae.coding.decoder import IntegerDecoder, table_shapes
+from convae.coding.grouping import blocks_together
+from convae.coding.latents import LatentModel, bounds_of
+from convae.coding.records import END, MAGIC
 from convae.errors import ModelFileError, ParameterError
 from convae.storage.modelfile import FittedJob
 
@@ -296,6 +300,83 @@ def test_few_bytes_that_would_unpack_to_many_take_no_memory(archive):
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_block_takes_memory_for_its_images_once_more_at_most(archive):
+    path = archive[0]
+    head, *_, index = records(path.read_bytes())
+    data = xz_of_zeros(1 << 26)
+    block = Block(Kind(Method.STORED, 8, 1, 1 << 13, 1 << 13, 1, 1, 1), 0, (), data)
+    path.write_bytes(assemble([head, (b"B", block.to_bytes()), index]))
+    assert path.stat().st_size < 20_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match="checksum"):
+            read_all(path, random_model())
+        assert tracemalloc.get_traced_memory()[1] < 150 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_images_of_a_pixel_are_coded_together_as_their_margins_allow():
+    block = Block(Kind(Method.STORED, 8, 4096, 1, 1, 1, 1, 1), 0, (), b"")
+    groups = list(blocks_together([block] * 300, 1 << 23))
+    # A pixel with its margins has 5 x 9 places.
+    assert [len(group) for group in groups] == [(1 << 24) // 45 // 4096] * 3 + [27]
+    assert list(blocks_together([block] * 2, 1)) == [[block], [block]]
+
+
+def decoder_of_zeros(shape, filters, num_codes=1):
+    tables = {
+        name: np.zeros(size, kind)
+        for name, (kind, size) in table_shapes(shape, filters, num_codes).items()
+    }
+    return IntegerDecoder(shape, tables)
+
+
+def test_few_tables_that_stand_for_a_large_volume_are_refused():
+    # Twelve stages end at 4096 x 4096, however small the image is.
+    decoder_of_zeros((8, 8, 1), (3, *[1] * 11))
+    with pytest.raises(ParameterError, match="at most 134,217,728 numbers; received tables that"):
+        decoder_of_zeros((8, 8, 1), (4, *[1] * 11))
+    with pytest.raises(ParameterError, match="lead to 268,435,456"):
+        decoder_of_zeros((8192, 8192, 1), (1, 1))
+
+
+def latent_model(num_codes):
+    bounds = bounds_of(np.zeros((3, num_codes), np.int64))
+    nothing = np.zeros((0, num_codes), np.float32), np.zeros(0, np.float32)
+    return LatentModel(decoder_of_zeros((8, 8, 1), (1,), num_codes), bounds, *nothing)
+
+
+def test_a_block_of_too_many_codes_is_neither_written_nor_read(tmp_path, monkeypatch):
+    model, codes = latent_model(50), np.zeros((30, 50), np.int64)
+    path = tmp_path / "x.cae"
+    with path.open("wb") as stream:
+        writer = ArchiveWriter(stream, model, "m", with_model=True)
+        for part in (codes[:10], codes[10:20], codes):
+            writer.add_codes(part)
+        writer.close()
+    monkeypatch.setattr("convae.coding.latents.MOST_CODES", 1499)
+    with ImageArchive(path) as archive:
+        # Two blocks of 10 images are decoded one after the other, since they have 1000 codes.
+        assert archive[19].shape == (8, 8, 1)
+        assert len(next(archive.read())[0]) == 20
+        for refused in (lambda: archive[20], lambda: list(archive.read())):
+            with pytest.raises(ModelFileError, match="at most 1,499 codes; received 1,500"):
+                refused()
+    with pytest.raises(ParameterError, match="at most 1,499 codes; received 1,500"):
+        ArchiveWriter(io.BytesIO(), model, "m").add_codes(codes)
+
+
+def test_a_model_too_large_for_an_archive_is_refused_before_anything_is_written(monkeypatch):
+    monkeypatch.setattr("convae.coding.packing.LARGEST_PACKED", 1000)
+    for model in (random_model(), latent_model(50)):
+        stream = io.BytesIO()
+        with pytest.raises(ParameterError, match=r"at most 1,000 bytes; received one of .* Keep"):
+            ArchiveWriter(stream, model, "m", with_model=True)
+        assert stream.getvalue() == b""
+        ArchiveWriter(stream, model, "m")
 
 
 def xz_of_zeros(num_bytes):

@@ -3,7 +3,6 @@
 import hashlib
 import struct
 import tracemalloc
-import zlib
 
 import numpy as np
 import pytest
@@ -12,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_archive import assemble, records, written
 
-from convae.coding import tiling
 from convae.coding.archive import ArchiveWriter, ImageArchive
 from convae.coding.blocks import Method
 from convae.coding.tiling import Picture, Tiling
-from convae.errors import ImageError, ModelFileError
+from convae.errors import ImageError, ModelFileError, ParameterError
+from convae.images.pictures import read_exact
+from convae.jobs.codec.extraction import write_array, write_pictures
+from convae.jobs.codec.fitted import FittedCodec
 
 
 @pytest.fixture
@@ -130,6 +131,74 @@ def test_small_images_are_written_to_the_byte_as_before_there_were_tiles(tmp_pat
 
 
 GOLDEN = "d59b3b3e94d3efca48f5a29a5f03d1aa1bed257d61c282513ab72e24cc473656"
+
+
+@pytest.fixture
+def codec():
+    """A codec of gray images that nobody trained; it knows no latents."""
+    return FittedCodec(None, random_model(), None)
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_pictures_in_tiles_are_appended_as_if_written_at_once(codec, tmp_path):
+    large, small = likely_images(random_model(), 3, 29, 31), likely_images(random_model(), 4, 6, 7)
+    path, whole = tmp_path / "x.cae", tmp_path / "whole.cae"
+    codec.compress(small, path, names=["a", "b", "c", "d"])
+    codec.compress(large[:2], path, names=["e", "f"], append=True)
+    found = codec.compress(large[2:], path, append=True)
+    batches = [(small, ["a", "b", "c", "d"]), (large[:2], ["e", "f"]), (large[2:], [])]
+    assert found == codec.compress(iter(batches), whole)
+    assert path.read_bytes() == whole.read_bytes()
+    assert (found.num_images, found.num_raw_bytes) == (7, large.size + small.size)
+    for name in ("f", "a"):
+        with pytest.raises(ParameterError, match=f"once in an archive; received '{name}' again"):
+            codec.compress(large[:1], path, names=[name], append=True)
+    assert path.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("chunk", [100, 1 << 22])
+def test_an_error_is_kept_to_and_measured_in_tiles_and_in_parts(
+    codec, tmp_path, monkeypatch, chunk
+):
+    monkeypatch.setattr("convae.images.memory.CHUNK_VALUES", chunk)
+    images = np.random.default_rng(0).integers(0, 256, (2, 29, 31, 1)).astype(np.uint8)
+    summary = codec.compress(images, tmp_path / "x.cae", max_error=3)
+    with codec.open(tmp_path / "x.cae") as archive:
+        found = np.stack(list(archive))
+        assert {block.kind.step for block in archive.blocks()} == {7}
+    difference = found.astype(int) - images
+    assert np.abs(difference).max() == 3
+    assert summary.mse == pytest.approx(np.square(difference / 255).mean(), rel=1e-12)
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_pictures_in_tiles_are_unpacked_as_an_array_and_as_files(codec, tmp_path):
+    large = likely_images(random_model(), 3, 29, 31)
+    codec.compress(large, tmp_path / "x.cae", names=["a", "b", "c"])
+    with codec.open(tmp_path / "x.cae") as archive:
+        assert write_array(archive, tmp_path / "x.npy") == 3
+        assert write_pictures(archive, tmp_path / "out") == 3
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), large[..., 0])
+    for name, image in zip("abc", large, strict=True):
+        np.testing.assert_array_equal(read_exact(tmp_path / "out" / f"{name}.png"), image)
+
+
+def test_coding_a_large_picture_takes_memory_for_some_of_its_tiles(tmp_path, monkeypatch):
+    monkeypatch.setattr("convae.coding.archive.GROUP_BYTES_OF_TILES", 1 << 18)
+    picture = np.zeros((1, 3000, 4000, 1), np.uint8)
+    picture[:, ::7] = 9
+    tracemalloc.start()
+    try:
+        path = written(tmp_path / "x.cae", random_model(), (picture,))
+        assert tracemalloc.get_traced_memory()[1] < picture.nbytes
+        tracemalloc.reset_peak()
+        with ImageArchive(path, [random_model()]) as archive:
+            found = archive[0]
+        assert tracemalloc.get_traced_memory()[1] < 2 * picture.nbytes
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found, picture[0])
 
 
 def test_what_is_too_large_is_refused_before_anything_is_written(tmp_path):

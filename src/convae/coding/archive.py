@@ -6,15 +6,11 @@ docs/archive.md states the format. Every record has a checksum, lengths are boun
 taken, and an archive without its end is refused, so what comes out is what went in, or an error.
 """
 
-import math
 import os
 import struct
-import threading
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
-from pathlib import Path
+from itertools import groupby
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
@@ -27,22 +23,31 @@ from convae.coding.blocks import (
     Block,
     Kind,
     Model,
-    block_size,
     decode_blocks,
     encode_blocks,
     encode_latents,
 )
 from convae.coding.contextmodel import ContextModel
+from convae.coding.grouping import blocks_together, images_a_block, parts_together
 from convae.coding.latents import Codes, LatentModel
+from convae.coding.packing import checksum
+from convae.coding.records import (
+    BLOCK,
+    HEADER,
+    INDEX,
+    MAGIC,
+    MODEL,
+    PICTURE,
+    RECORD_HEAD_BYTES,
+    RecordFile,
+    framed,
+    trailer,
+)
 from convae.coding.threads import Run, threads
-from convae.coding.tiling import LONGEST_PICTURE, Picture, Tiling, crc_of, is_cut
-from convae.coding.waves import ROWS_ABOVE, SIDE
+from convae.coding.tiling import LONGEST_PICTURE, Picture, Tiling, is_cut
 from convae.errors import ModelFileError, ParameterError
 from convae.storage.files import printable
-from convae.storage.regular import check_regular
 
-MAGIC = b"\x8aCAE\r\n\x1a\n"
-END = b"CAE\x8a"
 # Pictures in tiles came with version 2; what has none is written as version 1.
 FORMAT_VERSION, FIRST_VERSION = 2, 1
 IDENTITY_BYTES = 32
@@ -53,11 +58,8 @@ GROUP_BYTES = 1 << 23
 # shorter.
 GROUP_BYTES_OF_TILES = 1 << 24
 
-_RECORD = struct.Struct("<cII")
 _ENTRY = struct.Struct("<QI")
-_TRAILER = struct.Struct("<Q4s")
 _SORTS: dict[type[Model], bytes] = {ContextModel: b"C", LatentModel: b"L"}
-_HEADER, _MODEL, _BLOCK, _PICTURE, _INDEX = b"H", b"M", b"B", b"P", b"I"
 
 
 def packed(model: Model) -> bytes:
@@ -95,6 +97,9 @@ class ArchiveWriter:
         model: What codes the images.
         model_name: What a message calls the model that decoding needs, in print.
         with_model: Put the model into the archive.
+
+    Raises:
+        ParameterError: The model is to be put there, and is too large for that.
     """
 
     stream: BinaryIO
@@ -108,11 +113,14 @@ class ArchiveWriter:
     _has_pictures: bool = False
 
     def __post_init__(self) -> None:
+        model = packed(self.model) if self.with_model else b""
+        if model:
+            _unpacked(model)  # what a reader refuses is not written
         self._start = self.stream.tell()
         self._write(MAGIC)
         self._write(self._header())
-        if self.with_model:
-            self._record(_MODEL, packed(self.model))
+        if model:
+            self._record(MODEL, model)
 
     @property
     def num_images(self) -> int:
@@ -136,8 +144,8 @@ class ArchiveWriter:
                     self._add_picture(image, "".join(names[index : index + 1]), step, model, run)
                 return
             kind = images.shape[1:], images.itemsize
-            a_block = _images_a_block(len(images), *kind)
-            for part in _parts(len(images), a_block, *kind, GROUP_BYTES):
+            a_block = images_a_block(len(images), *kind, BLOCK_BYTES)
+            for part in parts_together(len(images), a_block, *kind, GROUP_BYTES):
                 num_blocks = (part.stop - part.start) // a_block or 1
                 self.add_blocks(
                     encode_blocks(images[part], names[part], model, step, num_blocks, run)
@@ -149,13 +157,13 @@ class ArchiveWriter:
         """Write an image in tiles, with memory for some of them."""
         tiling = Tiling.of(*image.shape[:2])
         shape = tiling.tile_height, tiling.tile_width, image.shape[2]
-        a_block = _images_a_block(tiling.num_tiles, shape, image.itemsize)
+        a_block = images_a_block(tiling.num_tiles, shape, image.itemsize, BLOCK_BYTES)
         num_blocks = -(-tiling.num_tiles // a_block)
         bits = 8 * image.dtype.itemsize
-        picture = Picture(tiling, bits, image.shape[2], num_blocks, crc_of(image), name)
+        picture = Picture(tiling, bits, image.shape[2], num_blocks, checksum(image), name)
 
         def blocks() -> Iterator[Block]:
-            for part in _parts(
+            for part in parts_together(
                 tiling.num_tiles, a_block, shape, image.itemsize, GROUP_BYTES_OF_TILES
             ):
                 num_blocks = (part.stop - part.start) // a_block or 1
@@ -184,15 +192,15 @@ class ArchiveWriter:
         """Write blocks that are coded already."""
         for block in blocks:
             self._count(block.kind.num_images, block.kind)
-            self._record(_BLOCK, block.to_bytes())
+            self._record(BLOCK, block.to_bytes())
 
     def add_picture(self, picture: Picture, blocks: Iterable[Block]) -> None:
         """Write a picture in tiles that are coded already, or are while they are asked for."""
         self._has_pictures = True
         self._count(1, picture)
-        self._record(_PICTURE, picture.to_bytes())
+        self._record(PICTURE, picture.to_bytes())
         for block in blocks:
-            self._record(_BLOCK, block.to_bytes())
+            self._record(BLOCK, block.to_bytes())
 
     def _count(self, num_images: int, kind: Kind | Picture) -> None:
         """Note that images begin here."""
@@ -208,10 +216,10 @@ class ArchiveWriter:
         """
         start = self._offset
         self._record(
-            _INDEX,
+            INDEX,
             b"".join(_ENTRY.pack(entry.offset, entry.num_images) for entry in self._entries),
         )
-        self._write(_TRAILER.pack(start, END))
+        self._write(trailer(start))
         if self._has_pictures:
             self.stream.seek(self._start + len(MAGIC))
             self.stream.write(self._header())
@@ -221,62 +229,14 @@ class ArchiveWriter:
     def _header(self) -> bytes:
         version = FORMAT_VERSION if self._has_pictures else FIRST_VERSION
         name = self.model_name.encode("utf-8", "replace")[:LONGEST_MODEL_NAME]
-        return _framed(_HEADER, bytes([version]) + self.model.identity + name)
+        return framed(HEADER, bytes([version]) + self.model.identity + name)
 
     def _record(self, kind: bytes, payload: bytes) -> None:
-        self._write(_framed(kind, payload))
+        self._write(framed(kind, payload))
 
     def _write(self, data: bytes) -> None:
         self.stream.write(data)
         self._offset += len(data)
-
-
-def _framed(kind: bytes, payload: bytes) -> bytes:
-    """A record."""
-    return _RECORD.pack(kind, len(payload), zlib.crc32(payload, zlib.crc32(kind))) + payload
-
-
-def _images_a_block(num_images: int, shape: tuple[int, ...], bytes_a_value: int) -> int:
-    """How many images of one shape a writer puts in a block."""
-    most = BLOCK_BYTES // (math.prod(shape) * bytes_a_value)
-    return block_size(num_images, min(MOST_IMAGES, max(1, most)))
-
-
-def _parts(
-    num_images: int, a_block: int, shape: tuple[int, ...], bytes_a_value: int, most_bytes: int
-) -> Iterator[slice]:
-    """Images of whole blocks, some blocks together; then those that are left."""
-    whole = num_images // a_block * a_block
-    together = max(1, _most_together(shape, bytes_a_value, most_bytes) // a_block) * a_block
-    edges = [*range(0, whole, together), whole, num_images]
-    return (slice(*pair) for pair in pairwise(edges) if pair[0] < pair[1])
-
-
-def _some_together(blocks: Iterable[Block], most_bytes: int) -> Iterator[list[Block]]:
-    """Blocks of images of one shape and type, as many at a time as to decode together."""
-    group: list[Block] = []
-    num_images = 0
-    for block in blocks:
-        kind = block.kind
-        num_images += kind.num_images
-        if group and num_images > _most_together(kind.shape[1:], kind.bits // 8, most_bytes):
-            yield group
-            group, num_images = [], kind.num_images
-        group.append(block)
-    if group:
-        yield group
-
-
-def _most_together(shape: tuple[int, ...], bytes_a_value: int, most_bytes: int) -> int:
-    """How many images of one shape to code together, give or take a block.
-
-    They have so many bytes, and with the margins around them at most twice as many: around images
-    of a few pixels these take the most, and waves are long.
-    """
-    height, width, channels = shape
-    pixel = channels * bytes_a_value
-    with_margins = pixel * (height + ROWS_ABOVE) * (width + 2 * SIDE)
-    return min(most_bytes // (pixel * height * width), 2 * most_bytes // with_margins)
 
 
 class ImageArchive(Sequence[NDArray[Any]]):
@@ -291,22 +251,12 @@ class ImageArchive(Sequence[NDArray[Any]]):
     """
 
     def __init__(self, path: str | os.PathLike[str], models: Sequence[Model] = ()) -> None:
-        self._where = printable(path)
-        self._turn = threading.RLock()
+        self._file = RecordFile(path)
         try:
-            check_regular(path)
-            self._stream = Path(path).open("rb")  # noqa: SIM115 # until `close`
-        except (OSError, ValueError) as error:
-            raise ModelFileError(
-                f"An archive must be readable; opening {self._where} gave "
-                f"'{getattr(error, 'strerror', None) or error}'. Check the path."
-            ) from error
-        try:
-            self._size = self._stream.seek(0, os.SEEK_END)
             self._read_head(models)
             self._entries = self._read_index()
         except BaseException:
-            self._stream.close()
+            self._file.close()
             raise
         counts = [entry.num_images for entry in self._entries]
         self._ends = np.cumsum(counts, dtype=np.int64)
@@ -324,7 +274,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
 
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        self._file.close()
 
     @property
     def model(self) -> Model:
@@ -334,7 +284,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
     @property
     def name(self) -> str:
         """What a message calls the archive."""
-        return self._where
+        return self._file.name
 
     @property
     def with_model(self) -> bool:
@@ -344,7 +294,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
     @property
     def num_bytes(self) -> int:
         """Size of the file."""
-        return self._size
+        return self._file.num_bytes
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -417,14 +367,14 @@ class ImageArchive(Sequence[NDArray[Any]]):
                 continue
             blocks = (block for _, some in parts for block in some)
             for _, alike in groupby(blocks, key=lambda block: (block.kind, bool(block.names))):
-                for group in _some_together(alike, GROUP_BYTES):
+                for group in blocks_together(alike, GROUP_BYTES):
                     yield None, group
 
     def _put_together(self, picture: Picture, blocks: Iterable[Block], run: Run) -> NDArray[Any]:
         """A picture of its tiles, `(height, width, channels)`."""
         image = np.empty(picture.shape, picture.dtype)
         first = 0
-        for group in _some_together(picture.checked(blocks), GROUP_BYTES_OF_TILES):
+        for group in blocks_together(picture.checked(blocks), GROUP_BYTES_OF_TILES):
             places: dict[Kind, list[tuple[int, Block]]] = {}
             for block in group:
                 places.setdefault(block.kind, []).append((first, block))
@@ -433,19 +383,19 @@ class ImageArchive(Sequence[NDArray[Any]]):
                 tiles = decode_blocks([block for _, block in alike], self._model, run)
                 for (place, _), own in zip(alike, np.split(tiles, len(alike)), strict=True):
                     picture.tiling.put(image, place, own)
-        if crc_of(image) != picture.pixels_crc:
-            raise self._refused("a picture whose checksum is another one")
+        if checksum(image) != picture.pixels_crc:
+            raise self._file.refused("a picture whose checksum is another one")
         return image
 
     def _part(self, index: int) -> tuple[Picture | None, Iterator[Block]]:
         entry = self._entries[index]
-        kind, payload = self._record(entry.offset)
-        if kind == _PICTURE:
+        kind, payload = self._file.read(entry.offset)
+        if kind == PICTURE:
             picture = Picture.from_bytes(payload)
             return picture, self._blocks_behind(entry.offset, len(payload), picture.num_blocks)
         block = self._as_block(kind, payload)
         if block.kind.num_images != entry.num_images:
-            raise self._refused(
+            raise self._file.refused(
                 f"a block of {block.kind.num_images} images where {entry.num_images} are named"
             )
         return None, iter([block])
@@ -453,69 +403,59 @@ class ImageArchive(Sequence[NDArray[Any]]):
     def _blocks_behind(self, offset: int, length: int, num_blocks: int) -> Iterator[Block]:
         """So many blocks, one after the other, behind a record."""
         for _ in range(num_blocks):
-            offset += _RECORD.size + length
-            kind, payload = self._record(offset)
+            offset += RECORD_HEAD_BYTES + length
+            kind, payload = self._file.read(offset)
             length = len(payload)
             yield self._as_block(kind, payload)
 
     def _as_block(self, kind: bytes, payload: bytes) -> Block:
-        if kind != _BLOCK:
-            raise self._refused(f"a record of kind {kind!r} where a block is named")
+        if kind != BLOCK:
+            raise self._file.refused(f"a record of kind {kind!r} where a block is named")
         return Block.from_bytes(payload)
 
     def _read_head(self, models: Sequence[Model]) -> None:
-        self._stream.seek(0)
-        if self._stream.read(len(MAGIC)) != MAGIC:
-            raise self._refused("a file of another kind", "Pass what `convae compress` wrote.")
-        kind, payload = self._record(len(MAGIC))
-        if kind != _HEADER or len(payload) < 1 + IDENTITY_BYTES:
-            raise self._refused("no header")
+        kind, payload = self._file.read(len(MAGIC))
+        if kind != HEADER or len(payload) < 1 + IDENTITY_BYTES:
+            raise self._file.refused("no header")
         if len(payload) > 1 + IDENTITY_BYTES + LONGEST_MODEL_NAME:
-            raise self._refused(f"a header of {len(payload):,} bytes, which is too long")
+            raise self._file.refused(f"a header of {len(payload):,} bytes, which is too long")
         self._version = payload[0]
         if not FIRST_VERSION <= self._version <= FORMAT_VERSION:
-            raise self._refused(
+            raise self._file.refused(
                 f"version {payload[0]} of the format, where this program knows {FORMAT_VERSION}",
                 "Upgrade convae to read this file: pip install --upgrade convae.",
             )
         identity, name = payload[1 : 1 + IDENTITY_BYTES], payload[1 + IDENTITY_BYTES :]
         wanted = f"{printable(name.decode('utf-8', 'replace'))} ({identity.hex()[:16]})"
-        self._first_block = self._stream.tell()
-        kind, payload = self._record(self._first_block)
-        self._with_model = kind == _MODEL
+        self._first_block = len(MAGIC) + RECORD_HEAD_BYTES + len(payload)
+        kind, payload = self._file.read(self._first_block)
+        self._with_model = kind == MODEL
         if self._with_model:
-            self._first_block = self._stream.tell()
+            self._first_block += RECORD_HEAD_BYTES + len(payload)
             try:
                 models = [_unpacked(payload)]
             except ParameterError as error:
-                raise self._refused(f"'{error}'") from error
+                raise self._file.refused(f"'{error}'") from error
         for model in models:
             if model.identity == identity:
                 self._model = model
                 return
         received = "one that codes otherwise" if models else "none"
         raise ModelFileError(
-            f"{self._where} must be read with the model that coded it, {wanted}; received "
+            f"{self.name} must be read with the model that coded it, {wanted}; received "
             f"{received}. Pass that model."
         )
 
     def _read_index(self) -> list[Entry]:
-        start = self._size - _TRAILER.size
-        if start < 0:
-            raise self._refused("too few bytes")
-        self._stream.seek(start)
-        offset, end = _TRAILER.unpack(self._stream.read(_TRAILER.size))
-        if end != END:
-            raise self._refused("no end: the file was cut off")
-        kind, payload = self._record(offset)
-        if kind != _INDEX or self._stream.tell() != start or len(payload) % _ENTRY.size:
-            raise self._refused("no index at its end")
+        offset, kind, payload = self._file.last()
+        if kind != INDEX or len(payload) % _ENTRY.size:
+            raise self._file.refused("no index at its end")
         entries = [Entry(*values) for values in _ENTRY.iter_unpack(payload)]
         for entry in entries:
             if not 0 < entry.num_images <= MOST_IMAGES:
-                raise self._refused(f"a block of {entry.num_images} images at {entry.offset}")
+                raise self._file.refused(f"a block of {entry.num_images} images at {entry.offset}")
         if entries != self._found_entries(offset, entries):
-            raise self._refused("an index that names other blocks than there are")
+            raise self._file.refused("an index that names other blocks than there are")
         return entries
 
     def _found_entries(self, end: int, named: Sequence[Entry]) -> list[Entry]:
@@ -523,43 +463,19 @@ class ImageArchive(Sequence[NDArray[Any]]):
         num_images = {entry.offset: entry.num_images for entry in named}
         offset, found, num_blocks = self._first_block, [], 0
         while offset < end:
-            kind, length, _ = self._head_of(offset)
-            if num_blocks and kind != _BLOCK:
-                raise self._refused(f"a record of kind {kind!r} among the blocks of a picture")
+            kind, length = self._file.head(offset)
+            if num_blocks and kind != BLOCK:
+                raise self._file.refused(f"a record of kind {kind!r} among the blocks of a picture")
             if num_blocks:
                 num_blocks -= 1
-            elif kind == _BLOCK:
+            elif kind == BLOCK:
                 found.append(Entry(offset, num_images.get(offset, 0)))
-            elif kind == _PICTURE and self._version == FORMAT_VERSION:
+            elif kind == PICTURE and self._version == FORMAT_VERSION:
                 if length > LONGEST_PICTURE:
-                    raise self._refused(f"a picture of {length} bytes")
-                num_blocks = Picture.from_bytes(self._record(offset)[1]).num_blocks
+                    raise self._file.refused(f"a picture of {length} bytes")
+                num_blocks = Picture.from_bytes(self._file.read(offset)[1]).num_blocks
                 found.append(Entry(offset, 1))
-            offset += _RECORD.size + length
+            offset += RECORD_HEAD_BYTES + length
         if num_blocks:
-            raise self._refused(f"a picture that lacks {num_blocks} blocks")
+            raise self._file.refused(f"a picture that lacks {num_blocks} blocks")
         return found
-
-    def _head_of(self, offset: int) -> tuple[bytes, int, int]:
-        """Kind, length and checksum of a record; the file is then where its contents begin."""
-        if not 0 <= offset <= self._size - _RECORD.size:
-            raise self._refused(f"a record at {offset} of {self._size} bytes")
-        self._stream.seek(offset)
-        kind, length, crc = _RECORD.unpack(self._stream.read(_RECORD.size))
-        if length > self._size - offset - _RECORD.size:
-            raise self._refused(f"a record of {length} bytes in a file of {self._size}")
-        return kind, length, crc
-
-    def _record(self, offset: int) -> tuple[bytes, bytes]:
-        """Kind and contents of a record; the file is then behind it."""
-        with self._turn:
-            kind, length, crc = self._head_of(offset)
-            payload = self._stream.read(length)
-        if zlib.crc32(payload, zlib.crc32(kind)) != crc:
-            raise self._refused("bytes whose checksum is another one")
-        return kind, payload
-
-    def _refused(self, what: str, remedy: str = "Get the file again.") -> ModelFileError:
-        return ModelFileError(
-            f"{self._where} must be a whole archive of images; received {what}. {remedy}"
-        )

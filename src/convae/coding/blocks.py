@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from convae.coding.contextmodel import ContextModel
 from convae.coding.latents import Codes, LatentModel
 from convae.coding.lossless import PlaneCoding, decode_planes, encode_planes
-from convae.coding.packing import LZMA, little_endian, unlzma
+from convae.coding.packing import LZMA, checksum, little_endian, unlzma
 from convae.coding.rans import MOST_LANES
 from convae.coding.threads import Run
 from convae.coding.waves import num_waves
@@ -204,7 +204,7 @@ def encode_blocks(
         kind = Kind(method, bits, size, height, width, channels, step, lanes)
         stream = coded[index] if shorter else stored[index]
         own = tuple(names[index * size : (index + 1) * size])
-        blocks.append(Block(kind, zlib.crc32(little_endian(group)), own, stream))
+        blocks.append(Block(kind, checksum(group), own, stream))
     return blocks
 
 
@@ -226,7 +226,8 @@ def decode_blocks(blocks: Sequence[Block], model: Model, run: Run = map) -> NDAr
     streams = [block.stream for block in blocks]
     try:
         if kind.method is Method.STORED:
-            images = np.concatenate(list(run(_unstored, blocks)))
+            parts = list(run(_unstored, blocks))
+            images = np.concatenate(parts) if len(parts) > 1 else parts[0]
         elif isinstance(model, ContextModel):
             images = _from_contexts(streams, kind, model, run)
         else:
@@ -234,7 +235,7 @@ def decode_blocks(blocks: Sequence[Block], model: Model, run: Run = map) -> NDAr
     except ParameterError as error:
         raise refused(f"'{error}'") from error
     for block, group in zip(blocks, np.split(images, len(blocks)), strict=True):
-        if zlib.crc32(little_endian(group)) != block.pixels_crc:
+        if checksum(group) != block.pixels_crc:
             raise refused("images whose checksum is another one")
     return images
 
@@ -252,12 +253,16 @@ def encode_latents(
 
     Returns:
         The block, and the images that it decodes to.
+
+    Raises:
+        ParameterError: The images have more codes than a block may have.
     """
+    model.check_codes(len(codes))
     num_lanes = 1 + codes.size // CODES_A_LANE
     (stream,) = model.encode(codes, num_lanes)
     images = model.decoder.decode(codes, run)
     kind = Kind(Method.LATENTS, 8, len(codes), *model.shape, 1, num_lanes)
-    return Block(kind, zlib.crc32(little_endian(images)), tuple(names), stream), images
+    return Block(kind, checksum(images), tuple(names), stream), images
 
 
 def _from_contexts(

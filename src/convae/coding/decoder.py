@@ -54,6 +54,10 @@ BATCH_NUMBERS = 3 << 19
 # So many batches at a time are one thread's, and use the same memory.
 BATCHES_A_THREAD = 4
 LARGEST_MERGED = 1 << 22
+# Numbers of the largest array for one image: few bytes of tables can stand for large volumes.
+MOST_NUMBERS = 1 << 27
+# Where an array has more, one thread does all the work, so that there is one of them.
+MOST_NUMBERS_A_THREAD = 1 << 24
 # Rows and columns of a kernel whose products stay at their place, by the parity of the row and the
 # column to come; then those that are added to one parity, from above, from the left, or both.
 _OWN = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -128,12 +132,8 @@ class IntegerDecoder:
     @property
     def _largest_array(self) -> int:
         """Numbers that a stage has in one array for each image."""
-        rows, columns, _ = first_volume(self.shape, self.filters)
-        sizes = [
-            (KERNEL_SIDE**2 * filters * rows * columns) << 2 * stage
-            for stage, filters in enumerate(reversed(self.filters))
-        ]
-        return max(sizes[1 if self._merged and len(sizes) > 1 else 0 :])
+        sizes = stage_sizes(self.shape, self.filters)
+        return max(sizes[1 if self._merged and len(sizes) > 2 else 0 : -1])
 
     @property
     def filters(self) -> tuple[int, ...]:
@@ -164,6 +164,8 @@ class IntegerDecoder:
                 part = slice(first, min(first + at_a_time, some.stop))
                 images[part] = self._decode(codes[part], space)
 
+        if max(stage_sizes(self.shape, self.filters)) > MOST_NUMBERS_A_THREAD:
+            run = map
         do_in_parts(run, decode_some, len(codes), BATCHES_A_THREAD * at_a_time)
         return images
 
@@ -212,6 +214,16 @@ def first_volume(shape: tuple[int, int, int], filters: tuple[int, ...]) -> tuple
     """Rows, columns and channels of what the dense layer gives."""
     scale = 1 << len(filters)
     return -(-shape[0] // scale), -(-shape[1] // scale), filters[-1]
+
+
+def stage_sizes(shape: tuple[int, int, int], filters: tuple[int, ...]) -> list[int]:
+    """Numbers of the largest array of each stage, for one image, and of that of the pixels."""
+    rows, columns, _ = first_volume(shape, filters)
+    sizes = [
+        (KERNEL_SIDE**2 * count * rows * columns) << 2 * stage
+        for stage, count in enumerate(reversed(filters))
+    ]
+    return [*sizes, (4 * shape[2] * rows * columns) << 2 * len(filters)]
 
 
 def _activate(sums: Floats, offsets: Floats, space: "Space") -> None:
@@ -395,6 +407,12 @@ def _check(shape: tuple[int, int, int], tables: Tables) -> None:
     shapes = table_shapes(shape, filters, num_codes)
     declared = {name: Table(kind, size) for name, (kind, size) in shapes.items()}
     check_tables(tables, declared, "The tables of an integer decoder")
+    most = max(stage_sizes(shape, filters))
+    if most > MOST_NUMBERS:
+        raise ParameterError(
+            f"An integer decoder's arrays must have at most {MOST_NUMBERS:,} numbers; received "
+            f"tables that lead to {most:,}. Use smaller images, or fewer filters or stages."
+        )
     if tables["shifts"].max() > LARGEST_SHIFT:
         raise ParameterError(
             f"shifts must be at most {LARGEST_SHIFT}; received {tables['shifts'].tolist()}."
@@ -409,15 +427,15 @@ def _check(shape: tuple[int, int, int], tables: Tables) -> None:
 
 def largest_sums(tables: Tables) -> list[int]:
     """What the sums of each layer, and its offsets, can reach at most, of their smallest part."""
-    wide = {name: np.abs(table.astype(np.int64)) for name, table in tables.items()}
-    sums = [LARGEST_CODE * wide["volume/weights"].sum(axis=0) + wide["volume/bias"]]
+
+    def largest(layer: str, largest_input: int) -> int:
+        weights = np.abs(tables[f"{layer}/weights"].astype(np.int32))
+        sums = weights.sum(axis=tuple(range(weights.ndim - 1)), dtype=np.int64)
+        bias = np.abs(tables[f"{layer}/bias"].astype(np.int64))
+        return int(np.max(largest_input * sums + bias))
+
+    sums = [largest("volume", LARGEST_CODE)]
     for stage in range(num_stages(tables)):
-        sums.append(
-            LARGEST_ACTIVATION * wide[f"{stage}/weights"].sum(axis=(0, 1, 2))
-            + wide[f"{stage}/bias"]
-        )
-        sums.append(wide[f"{stage}/offsets"])
-    sums.append(
-        LARGEST_ACTIVATION * wide["pixels/weights"].sum(axis=(0, 1, 2)) + wide["pixels/bias"]
-    )
-    return [int(np.max(each)) for each in sums]
+        offsets = np.abs(tables[f"{stage}/offsets"].astype(np.int64))
+        sums += [largest(f"{stage}", LARGEST_ACTIVATION), int(offsets.max())]
+    return [*sums, largest("pixels", LARGEST_ACTIVATION)]

@@ -25,6 +25,8 @@ NUM_VALUES = 2 * LARGEST_CODE + 1
 PRIOR, SMOOTHING = 0.2, 0.1
 # Far beyond what fitting gives.
 LARGEST_REAL = 1e18
+# Codes of the images of a block, of which each takes 8 bytes.
+MOST_CODES = 1 << 24
 _BOUNDS, _ANALYSIS, _MEAN = "bounds", "analysis", "mean"
 
 Codes = NDArray[np.int64]
@@ -121,10 +123,34 @@ class LatentModel:
         Raises:
             ParameterError: A stream is damaged in a way that shows.
         """
+        self.check_codes(num_images)
+        together = max(1, MOST_CODES // (num_images * self.decoder.num_codes))
+        groups = [streams[first : first + together] for first in range(0, len(streams), together)]
+        return np.concatenate(
+            [
+                self.decoder.decode(self._decoded(group, num_images, num_lanes), run)
+                for group in groups
+            ]
+        )
+
+    def _decoded(self, streams: Sequence[bytes], num_images: int, num_lanes: int) -> Codes:
         decoder = Decoder(streams, num_lanes)
         codes = [decoder.decode_alike(bounds, num_images).ravel() for bounds in self.bounds]
         decoder.finish()
-        return self.decoder.decode(np.stack(codes, axis=1) - LARGEST_CODE, run)
+        return np.stack(codes, axis=1) - LARGEST_CODE
+
+    def check_codes(self, num_images: int) -> None:
+        """Refuse a block of so many images if they have too many codes.
+
+        Raises:
+            ParameterError: They have.
+        """
+        num_codes = num_images * self.decoder.num_codes
+        if num_codes > MOST_CODES:
+            raise ParameterError(
+                f"A block of latents must have at most {MOST_CODES:,} codes; received "
+                f"{num_codes:,}. Put fewer images in a block."
+            )
 
     def to_job(self) -> FittedJob:
         """What the model file keeps."""

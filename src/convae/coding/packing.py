@@ -4,6 +4,7 @@ import hashlib
 import lzma
 import math
 import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ Kinds = Mapping[str, tuple[type, tuple[int, ...]]]
 
 LZMA: dict[str, Any] = {"format": lzma.FORMAT_RAW, "filters": [{"id": lzma.FILTER_LZMA2}]}
 LARGEST_PACKED = 1 << 26
+_CHECKED_BYTES = 1 << 22
 
 
 def digest(numbers: Sequence[int], tables: Tables) -> bytes:
@@ -60,7 +62,7 @@ def unpack(data: bytes, kinds_of: Callable[[list[int]], Kinds]) -> dict[str, NDA
     if num_bytes > LARGEST_PACKED:
         raise ParameterError(
             f"A packed model must take at most {LARGEST_PACKED:,} bytes; received one of "
-            f"{num_bytes:,}."
+            f"{num_bytes:,}. Keep the model in its own file, and leave it out of the archive."
         )
     body = unlzma(data[1 + 4 * len(numbers) :], num_bytes)
     tables: dict[str, NDArray[Any]] = {"head": np.array(numbers, np.int64)}
@@ -85,6 +87,18 @@ def unlzma(data: bytes, num_bytes: int) -> bytes:
     if len(found) != num_bytes:
         raise ParameterError(f"LZMA data must hold {num_bytes:,} bytes; received {len(found):,}.")
     return found
+
+
+def checksum(values: NDArray[Any], crc: int = 0) -> int:
+    """CRC-32 of numbers, little-endian, row by row, after those of another; in little memory."""
+    if values.nbytes <= _CHECKED_BYTES:
+        return zlib.crc32(little_endian(values), crc)
+    if len(values) == 1:
+        return checksum(values[0], crc)
+    count = max(1, _CHECKED_BYTES // values[0].nbytes)
+    for first in range(0, len(values), count):
+        crc = checksum(values[first : first + count], crc)
+    return crc
 
 
 def little_endian(table: NDArray[Any]) -> bytes:

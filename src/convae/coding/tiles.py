@@ -94,20 +94,28 @@ class TileCollector:
         rows, columns = self._size
         most = max(1, self._most_bytes // (rows * columns * num_planes))
         for index in range(count):
-            # Below and to the right a tile may reach beyond the picture.
-            padded = np.pad(planes[index], ((ROWS_ABOVE, rows), (SIDE, SIDE + columns), (0, 0)))
             for row, column in itertools.product(range(0, height, rows), range(0, width, columns)):
                 place = self._place(most)
                 if place is None:
                     continue
-                cut = padded[row : row + ROWS_ABOVE + rows, column : column + 2 * SIDE + columns]
-                kept = cut.copy(), (row, column), (height, width)
+                kept = self._cut(planes[index], row, column), (row, column), (height, width)
                 self._kept[place : place + 1] = [kept]
 
     def tiles(self) -> Tiles:
         """Those kept, of one picture at least."""
         values, places, sizes = zip(*self._kept, strict=True)
         return Tiles(np.stack(values), np.array(places), np.array(sizes))
+
+    def _cut(self, picture: Bytes, row: int, column: int) -> Bytes:
+        """The tile that begins there, with its margins; it may reach beyond the picture."""
+        rows, columns = self._size or (0, 0)
+        shape = ROWS_ABOVE + rows, columns + 2 * SIDE, picture.shape[2]
+        tile = np.zeros(shape, np.uint8)
+        top, left = row - ROWS_ABOVE, column - SIDE
+        own = picture[max(0, top) : top + shape[0], max(0, left) : left + shape[1]]
+        within = tile[max(0, -top) :, max(0, -left) :]
+        within[: own.shape[0], : own.shape[1]] = own
+        return tile
 
     def _place(self, most: int) -> int | None:
         """Where to keep the next tile, if at all (Vitter, "Random sampling with a reservoir")."""

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Self
@@ -23,8 +23,9 @@ from convae.coding.blocks import (
 )
 from convae.coding.contextmodel import ContextModel
 from convae.coding.contexts import MOST_PLANES
-from convae.coding.latents import LatentModel
+from convae.coding.latents import MOST_CODES, LatentModel
 from convae.errors import ImageError, ParameterError
+from convae.images.memory import chunks
 from convae.images.metrics import psnr_db
 from convae.jobs.codec.stored import from_job, to_job
 from convae.storage.files import open_whole
@@ -182,7 +183,8 @@ class AppliedCodec(ABC):
         checked = self.autoencoder_.checked(images)
         codes = self.latents_.codes(self.autoencoder_.transform(checked, refinement_steps=steps))
         error = 0.0
-        size = block_size(len(codes), IMAGES_OF_LATENTS)
+        most = min(IMAGES_OF_LATENTS, max(1, MOST_CODES // codes.shape[1]))
+        size = block_size(len(codes), most)
         for first in range(0, len(codes), size):
             part = slice(first, first + size)
             error += _squared_error(writer.add_codes(codes[part], names[part]), checked[part])
@@ -255,8 +257,11 @@ def _integers(images: ArrayLike) -> NDArray[Any]:
 def _squared_error(found: NDArray[Any], given: NDArray[Any]) -> float:
     """Sum of squared differences of pixels in [0, 1]."""
     largest = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65_535.0}
-    pixels = [image.astype(np.float64) / largest.get(image.dtype, 1.0) for image in (found, given)]
-    return float(np.square(pixels[0] - pixels[1]).sum())
+    error = 0.0
+    for some in zip(_some_rows(found), _some_rows(given), strict=True):
+        pixels = [part.astype(np.float64) / largest.get(part.dtype, 1.0) for part in some]
+        error += float(np.square(pixels[0] - pixels[1]).sum())
+    return error
 
 
 def _check_names(names: Sequence[str], images: ArrayLike, taken: set[str]) -> None:
@@ -300,5 +305,15 @@ def _within(images: NDArray[Any], max_error: int) -> NDArray[Any]:
     step = 2 * max_error + 1
     if step == 1:
         return images
-    nearest = (images.astype(np.int64) + max_error) // step * step
-    return np.minimum(nearest, np.iinfo(images.dtype).max).astype(images.dtype)
+    found = np.empty(images.shape, images.dtype)
+    for part, given in zip(_some_rows(found), _some_rows(images), strict=True):
+        nearest = (given.astype(np.int32) + max_error) // step * step
+        part[...] = np.minimum(nearest, np.iinfo(images.dtype).max)
+    return found
+
+
+def _some_rows(images: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Views of some images at a time, or of some rows of one, which take little memory."""
+    for part in chunks(images):
+        some = images[part]
+        yield from (some[:, rows] for rows in chunks(some[0])) if len(some) == 1 else [some]
