@@ -51,8 +51,8 @@ from convae.storage.modelfile import read_model
 from convae.storage.safefile import DTYPES
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from coders import random_model
-from oracle import decode, encode
+from coders import random_model  # type: ignore[import-not-found] # behind its path
+from oracle import decode, encode  # type: ignore[import-not-found]
 
 NUM_CHANGED, NUM_QUICK, NUM_A_PROCESS = 100_000, 1_000, 500
 MOST_SECONDS, MOST_BYTES = 5, 2**30
@@ -62,7 +62,7 @@ NUMBERS = (
     0, 1, -1, 2, 3, 7, 8, 255, 256, 2**15, 2**16, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**64,
     10**19, 0.5, -0.5, 1e-6, 5e-324, 1e-300, 1e18, 1e38, 1e300, -1e300, 1.7976931348623157e308,
 )  # fmt: skip
-OTHERS = (
+OTHERS: tuple[Any, ...] = (
     None, True, False, "", "x", "\0", "\x1b[2J", "neighbors", "latents", [], [1], {}, {"a": 1},
     [8, 8, 1], [[[[]]]],
 )  # fmt: skip

@@ -63,7 +63,7 @@ def test_just_enough_images_support_a_rate_and_one_fewer_does_not(count, rate):
 
 
 def share_flagged(together, seed):
-    """How many fresh images a nearest-neighbor score flags at 0.1, where all learned are doubled."""
+    """How many fresh images a nearest-neighbor score flags at 0.1 if all are doubled."""
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
     learned = Selection.of(np.concatenate([images[:100], images[:100]]))
