@@ -18,6 +18,8 @@ from convae import ConvAutoencoder
 from convae.architecture.plan import Architecture
 from convae.coding.archive import ArchiveWriter
 from convae.errors import ModelFileError
+from convae.jobs.model import TrainedModel
+from convae.storage.modelfile import model_identity, read_model
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 REFERENCE = Architecture(28, 28, 1)
@@ -60,6 +62,7 @@ def images_path(digits, tmp_path):
         "compression",
         "compression_photographs",
         "archive_fuzz",
+        "model_fuzz",
         "archive_scaling",
         "demo",
         "detect",
@@ -488,3 +491,30 @@ def test_a_fuzzed_archive_is_changed_and_can_be_given_checksums_again(module, tm
     assert sum(found != data for found in changed) > 40
     with pytest.raises(ModelFileError):
         fuzz.read(next(found for found in changed if found != data), model, tmp_path)
+
+
+def test_a_fuzzed_model_is_changed_and_signed_again_and_used(module, detector_path, tmp_path):
+    fuzz = module("model_fuzz")
+    data = detector_path.read_bytes()
+    again = fuzz.File.of(data).to_bytes()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(again)
+    assert model_identity(path) != model_identity(detector_path)  # JSON with spaces
+    changed = [fuzz.mutant(number, [data]) for number in range(60)]
+    assert {kind for _, kind in changed} == {"bytes", "document", "entry", "tensor", "numbers"}
+    reasons = []
+    for found, _ in changed:
+        path.write_bytes(found)
+        try:
+            read_model(path)
+        except ModelFileError as error:
+            reasons.append(str(error))
+    # Few are stopped by the checksum.
+    assert len(reasons) > 20
+    assert sum("checksum" in reason for reason in reasons) < 6
+    assert any("must be a float32 array of shape" in reason for reason in reasons)
+    path.write_bytes(again)
+    model = TrainedModel(read_model(path), "a", fuzz.OracleNetwork)
+    fuzz.use_detector(model.job("anomalies"), smooth_images(2, 28, 28, 1), path)
+    with pytest.raises(fuzz.BadResultError, match="scores that are not finite"):
+        fuzz.finite("scores", np.array([np.nan]))

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from convae.architecture.plan import Architecture
+from convae.errors import ModelFileError
 from convae.nn import build, predict
 from convae.nn.build import build_model, get_weights, template
+from convae.nn.network import KerasNetwork
 from convae.nn.predict import Predictor, Span
 
 SMALL = Architecture(9, 8, 3, (3, 4), 2)
@@ -74,3 +76,17 @@ def test_nothing_is_kept_of_a_large_network(images, monkeypatch):
     found = Predictor(model, SMALL)(images, Span("encoder", 0, 2))
     assert predict._compiled.cache_info() == before
     assert found.shape == (5, 5, 4, 3)
+
+
+def test_weights_whose_sums_overflow_are_refused(images):
+    weights = get_weights(build_model(SMALL, 1))
+    weights["encoder/latents/bias"] = np.full_like(weights["encoder/latents/bias"], 3e38)
+    weights["decoder/volume/kernel"] = np.full_like(weights["decoder/volume/kernel"], 3e38)
+    network = KerasNetwork(SMALL, weights)
+    assert np.isfinite(network.encode(images)).all()
+    for compute, inputs in (
+        (network.reconstruct, images),
+        (network.decode, np.full((1, 2), 10, np.float32)),
+    ):
+        with pytest.raises(ModelFileError, match="A network must give finite numbers; received"):
+            compute(inputs)
