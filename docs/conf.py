@@ -45,6 +45,8 @@ myst_heading_anchors = 3
 myst_substitutions = {
     "reference_test_mse": f"{measured('reference', 'test_mse'):.4f}",
     "pca16_test_mse": f"{measured('reference', 'pca16_test_mse'):.4f}",
+    "flagged_doubled_1pct": f"{measured('calibration', 'realised_at_1pct_doubled'):.1%}",
+    "flagged_doubled_5pct": f"{measured('calibration', 'realised_at_5pct_doubled'):.1%}",
     **{
         figure: f"{measured('quality', figure):.4f}"
         for figure in (

@@ -394,6 +394,26 @@ def test_realized_rates_count_images_and_losses_are_against_no_dirt(module):
     assert headline["suspects_found"] == pytest.approx(0.8)
 
 
+def test_near_copies_differ_a_little_and_rates_of_copies_are_over_all_splits(module):
+    calibration = module("calibration")
+    images = smooth_images(9, 28, 28, 1, seed=1)
+    found = calibration.near_copies(images, 0)
+    np.testing.assert_array_equal(found[::3, :, 1:], images[::3, :, :-1])
+    away = np.abs(found.astype(int) - images).reshape(9, -1)
+    assert (away.max(axis=1) > 0).all()
+    assert away[1::3].mean() < 8
+    assert away[2::3].mean() < 8
+    rows = [
+        {"copies": kind, "fresh_images": images}
+        | {f"fresh_flagged_at_{rate:g}": round(100 * rate) for rate in calibration.RATES}
+        for kind in calibration.COPIED
+        for images in (100, 300)
+    ]
+    headline = calibration.summarize_copies(rows)
+    assert headline["realised_at_1pct_doubled"] == pytest.approx(2 / 400)
+    assert headline["realised_at_5pct_near_copies"] == pytest.approx(10 / 400)
+
+
 def test_counted_contexts_pay_for_what_they_do_not_expect(module):
     compression = module("compression")
     train = smooth_images(40, 28, 28, 1, seed=1)

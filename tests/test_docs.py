@@ -280,6 +280,18 @@ MEASURED = {
         ),
         (
             "calibration",
+            "each image learned from twice",
+            "{realised_at_1pct_doubled:.1%}",
+            "at 5%: {realised_at_5pct_doubled:.1%}",
+        ),
+        (
+            "calibration",
+            "each image with a near-copy",
+            "{realised_at_1pct_near_copies:.1%}",
+            "at 5%: {realised_at_5pct_near_copies:.1%}",
+        ),
+        (
+            "calibration",
             "a tenth of the training images are anomalies",
             "{auroc_loss_at_10pct_dirt:.3f}",
             "share of them listed as suspects: {suspects_found:.0%}",
