@@ -10,7 +10,8 @@ checksum again, as an attacker would. Each is loaded and used for all that it of
 reconstructions, p-values, heat maps, archives of pixels and of latents. The network is that of
 `tests/oracle.py`, in NumPy, since compiling one for each file would take most of the time.
 
-A fault is any error but a `ConvaeError`, more than 5 seconds, more than 1 GiB, a number that is not
+A fault is any error but a `ConvaeError`, more than 5 seconds of a processor, more than 1 GiB, a
+number that is not
 finite, or wrong pixels. A process of its own reads some hundred files, under a limit of its memory.
 `peak_mib` is by how much its resident memory, at the most, was above what the sound models need.
 """
@@ -418,7 +419,7 @@ def attack(files: list[bytes], first: int, count: int, folder: Path) -> dict[str
     def stop(_: int, __: FrameType | None) -> None:
         raise HangError
 
-    signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGPROF, stop)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     resource.setrlimit(resource.RLIMIT_AS, (size + MOST_BYTES, resource.RLIM_INFINITY))
@@ -429,7 +430,7 @@ def attack(files: list[bytes], first: int, count: int, folder: Path) -> dict[str
         path.write_bytes(data)
         (folder / "number").write_text(str(number))
         started = time.perf_counter()
-        signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
         try:
             use(path)
             counts["fine"] += 1
@@ -441,7 +442,7 @@ def attack(files: list[bytes], first: int, count: int, folder: Path) -> dict[str
             at = f"{Path(where.filename).name}:{where.lineno}" if where else "?"
             faults.append([number, kind, f"{type(error).__name__}: {error}"[:150], at])
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         slowest = max(slowest, time.perf_counter() - started)
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return {**counts, "faults": faults, "slowest_s": slowest, "peak_mib": peak}
@@ -506,11 +507,16 @@ def publish_counts(count: int, models: Path, given: argparse.Namespace) -> None:
             for first in starts[group : group + cores]
         ]
         for first, part in parts:
-            output = part.communicate()[0]
+            try:
+                output = part.communicate(timeout=NUM_A_PROCESS * MOST_SECONDS)[0]
+            except subprocess.TimeoutExpired:
+                part.kill()
+                part.wait()
             if part.returncode:
                 faults.append([first, "process", f"ended with {part.returncode}", ""])
                 continue
             row = json.loads(output)
+            print(f"from {first}:", row, flush=True)
             faults += row.pop("faults")
             slowest, peak = max(slowest, row.pop("slowest_s")), max(peak, row.pop("peak_mib"))
             totals.update(row)
