@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_archive import assemble, records, written
 
 from convae.coding.archive import ArchiveWriter, ImageArchive
-from convae.coding.blocks import Method
+from convae.coding.blocks import Method, decode_blocks, encode_blocks
 from convae.coding.tiling import Picture, Tiling
 from convae.errors import ImageError, ModelFileError, ParameterError
 from convae.images.pictures import read_exact
@@ -184,21 +184,40 @@ def test_pictures_in_tiles_are_unpacked_as_an_array_and_as_files(codec, tmp_path
         np.testing.assert_array_equal(read_exact(tmp_path / "out" / f"{name}.png"), image)
 
 
-def test_coding_a_large_picture_takes_memory_for_some_of_its_tiles(tmp_path, monkeypatch):
-    monkeypatch.setattr("convae.coding.archive.GROUP_BYTES_OF_TILES", 1 << 18)
-    picture = np.zeros((1, 3000, 4000, 1), np.uint8)
-    picture[:, ::7] = 9
-    tracemalloc.start()
-    try:
-        path = written(tmp_path / "x.cae", random_model(), (picture,))
-        assert tracemalloc.get_traced_memory()[1] < picture.nbytes
-        tracemalloc.reset_peak()
-        with ImageArchive(path, [random_model()]) as archive:
-            found = archive[0]
-        assert tracemalloc.get_traced_memory()[1] < 2 * picture.nbytes
-    finally:
+@pytest.mark.usefixtures("small_tiles")
+def test_no_more_than_a_group_of_tiles_is_coded_at_a_time(tmp_path, monkeypatch):
+    encoded, decoded = [], []
+
+    def encode(images, *others):
+        encoded.append(len(images))
+        return encode_blocks(images, *others)
+
+    def decode(blocks, *others):
+        decoded.append(sum(block.kind.num_images for block in blocks))
+        return decode_blocks(blocks, *others)
+
+    monkeypatch.setattr("convae.coding.archive.encode_blocks", encode)
+    monkeypatch.setattr("convae.coding.archive.decode_blocks", decode)
+    picture = likely_images(random_model(), 1, 49, 60)
+    path = written(tmp_path / "x.cae", random_model(), (picture,))
+    ((found, _),) = read_all(path, random_model())
+    np.testing.assert_array_equal(found, picture)
+    # Tiles of 10 x 12, of which 6 are 720 bytes, and 4 have 6 x 14 x 20 bytes with their margins.
+    assert (max(encoded), sum(encoded)) == (6, 25)
+    assert (max(decoded), sum(decoded)) == (6, 25)
+
+
+def test_packing_tiles_with_lzma_takes_memory_for_these_alone():
+    tiles = np.zeros((4, 64, 64, 1), np.uint8)
+    peaks = []
+    for small in (True, False):
+        tracemalloc.start()
+        (block,) = encode_blocks(tiles, (), random_model(3), 1, 1, small_memory=small)
+        peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    np.testing.assert_array_equal(found, picture[0])
+        assert block.kind.method is Method.STORED
+        np.testing.assert_array_equal(decode_blocks([block], random_model(3)), tiles)
+    assert peaks[0] < 4 << 20 < 64 << 20 < peaks[1]
 
 
 def test_what_is_too_large_is_refused_before_anything_is_written(tmp_path):

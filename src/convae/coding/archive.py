@@ -167,7 +167,8 @@ class ArchiveWriter:
                 tiling.num_tiles, a_block, shape, image.itemsize, GROUP_BYTES_OF_TILES
             ):
                 num_blocks = (part.stop - part.start) // a_block or 1
-                yield from encode_blocks(tiling.cut(image, part), (), model, step, num_blocks, run)
+                tiles = tiling.cut(image, part)
+                yield from encode_blocks(tiles, (), model, step, num_blocks, run, True)
 
         self.add_picture(picture, blocks())
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from convae.coding.contextmodel import ContextModel
 from convae.coding.latents import Codes, LatentModel
 from convae.coding.lossless import PlaneCoding, decode_planes, encode_planes
-from convae.coding.packing import LZMA, checksum, little_endian, unlzma
+from convae.coding.packing import LZMA, checksum, little_endian, small_lzma, unlzma
 from convae.coding.rans import MOST_LANES
 from convae.coding.threads import Run
 from convae.coding.waves import num_waves
@@ -172,6 +172,7 @@ def encode_blocks(
     step: int,
     num_blocks: int,
     run: Run = map,
+    small_memory: bool = False,
 ) -> list[Block]:
     """Code images of one size.
 
@@ -183,6 +184,8 @@ def encode_blocks(
         step: As in `Kind`.
         num_blocks: Over how many blocks, of as many images each, they are shared out.
         run: As in `encode_planes`.
+        small_memory: Let LZMA take memory by what it packs, and not 95 MB a thread; its bytes may
+            be others.
     """
     _, height, width, channels = images.shape
     bits = 8 * images.dtype.itemsize
@@ -190,7 +193,8 @@ def encode_blocks(
     size = len(groups[0])
     num_bytes = groups[0].nbytes
     num_lanes = min(MOST_LANES, 1 + num_bytes // BYTES_A_LANE)
-    stored = list(run(lambda group: lzma.compress(little_endian(group), **LZMA), groups))
+    packer = small_lzma(num_bytes) if small_memory else LZMA
+    stored = list(run(lambda group: lzma.compress(little_endian(group), **packer), groups))
     coded: list[bytes] = stored
     fits = (bits, channels) == (model.bits, model.channels)
     if fits and num_waves(height, width) <= MOST_WAVES:

@@ -18,7 +18,16 @@ Kinds = Mapping[str, tuple[type, tuple[int, ...]]]
 
 LZMA: dict[str, Any] = {"format": lzma.FORMAT_RAW, "filters": [{"id": lzma.FILTER_LZMA2}]}
 LARGEST_PACKED = 1 << 26
+# What liblzma packs with at least, and unpacks with by default.
+_SMALLEST_DICTIONARY, _LARGEST_DICTIONARY = 1 << 12, 1 << 23
 _CHECKED_BYTES = 1 << 22
+
+
+def small_lzma(num_bytes: int) -> dict[str, Any]:
+    """As `LZMA`, to pack so many bytes in memory for these; what it packs is unpacked alike."""
+    (packer,) = LZMA["filters"]
+    size = min(max(num_bytes, _SMALLEST_DICTIONARY), _LARGEST_DICTIONARY)
+    return {**LZMA, "filters": [{**packer, "dict_size": size}]}
 
 
 def digest(numbers: Sequence[int], tables: Tables) -> bytes:
