@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convae import AnomalyDetector, ConvAutoencoder, load_dataset
+from convae import AnomalyDetector, ConvAutoencoder, Dataset, judge_training, load_dataset
 from convae.images import copies
 from convae.images.copies import copies_told, copy_groups, num_copies, one_of_each
 from convae.images.selection import Selection, held_out_indices
@@ -213,3 +213,13 @@ def test_calibrating_anew_counts_copies_once(detector_path, zeros):
     found = AnomalyDetector.load(detector_path)
     found.calibrate(np.concatenate([zeros[1], moved(zeros[1])[:20], zeros[1][:9]]))
     assert len(found.calibration_.scores) == 51
+
+
+def test_pca_does_not_see_copies_of_what_it_is_judged_on(some):
+    for images in (some[:40], np.concatenate([some[:40]] * 2)):
+        found = AnomalyDetector(ConvAutoencoder(**TINY)).fit(images)
+        judged = judge_training(
+            Dataset("some", images, None, None, None, "here"), found.autoencoder_, [found]
+        )
+        assert judged.figures["judged_on"] == "validation"
+        assert judged.figures["pca_mse"] > 0.01

@@ -10,9 +10,9 @@ from convae.autoencoder.applied import model_mse
 from convae.autoencoder.estimator import ConvAutoencoder
 from convae.baselines.pca import pca_mse
 from convae.datasets import Dataset
-from convae.images.copies import copies_told
+from convae.images.copies import copies_told, copy_groups
 from convae.images.metrics import psnr_db
-from convae.images.selection import Images, Selection
+from convae.images.selection import Images, Indices, Selection
 from convae.jobs.job import Job
 from convae.jobs.model import TrainedModel
 from convae.report.figures import COMPARED
@@ -107,4 +107,11 @@ def _parts(
     if not len(held_out):
         return "training", train, train
     everything = Selection(train, np.arange(len(train)))
-    return "validation", everything.without(held_out), everything.take(held_out)
+    return "validation", _without_copies(everything, held_out), everything.take(held_out)
+
+
+def _without_copies(images: Selection, held_out: Indices) -> Selection:
+    """Images but for some and copies of them; with these copies, if there are no others."""
+    groups = copy_groups(images)
+    known = np.flatnonzero(np.isin(groups, groups[held_out]))
+    return images.without(known if len(known) < len(images) else held_out)
