@@ -365,7 +365,8 @@ def test_ctrl_c_ends_quietly_from_the_first_moment(tmp_path):
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=TIMEOUT_S)
         assert "Traceback" not in err
-        assert process.returncode in (0, 130)
+        # Where Python has put away its handlers already, the signal ends it just as quietly.
+        assert process.returncode in (0, 130, -signal.SIGINT)
 
 
 def test_what_a_killed_process_left_goes_with_the_next_run(tmp_path):
