@@ -47,9 +47,9 @@ def test_an_archive_can_be_read_by_threads(codec, digits, tmp_path):
     codec.compress(digits[:12], tmp_path / "x.cae")
     before = [pool["num_threads"] for pool in threadpool_info()]
     with codec.open(tmp_path / "x.cae") as archive:
-        for images in at_once(lambda: [image for batch, _ in archive.read() for image in batch]):
+        for images in at_once(lambda: [image for batch, _ in archive.read() for image in batch], 2):
             np.testing.assert_array_equal(images, digits[:12])
-        for image in at_once(lambda: archive[7]):
+        for image in at_once(lambda: archive[7], 2):
             np.testing.assert_array_equal(image, digits[7])
     assert [pool["num_threads"] for pool in threadpool_info()] == before
 

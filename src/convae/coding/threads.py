@@ -5,7 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
 
@@ -19,11 +19,13 @@ Run = Callable[..., Iterable[Any]]
 def threads() -> Iterator[Run]:
     """The `map` of a thread for each core; matrix products keep to the thread they are in.
 
-    Beside the main thread they do as they please: there OpenBLAS does not lift a limit again.
+    Beside the main thread it is Python's own `map`: whoever calls from there has threads of their
+    own, and OpenBLAS does not lift a limit again that was set there.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    limit = _SINGLE_PRODUCTS if in_main_thread else nullcontext()
-    with limit, ThreadPoolExecutor(os.cpu_count()) as pool:
+    if threading.current_thread() is not threading.main_thread():
+        yield map
+        return
+    with _SINGLE_PRODUCTS, ThreadPoolExecutor(os.cpu_count()) as pool:
         yield pool.map
 
 
