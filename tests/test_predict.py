@@ -73,8 +73,11 @@ def test_nothing_is_kept_of_a_large_network(images, monkeypatch):
     assert template(SMALL) is not template(SMALL)
     model = build_model(SMALL, 1)
     before = predict._compiled.cache_info()
-    found = Predictor(model, SMALL)(images, Span("encoder", 0, 2))
+    predictor = Predictor(model, SMALL)
+    found = predictor(images, Span("encoder", 0, 2))
     assert predict._compiled.cache_info() == before
+    monkeypatch.setattr(predict, "template", lambda _: pytest.fail("compiled again"))
+    np.testing.assert_array_equal(predictor(images, Span("encoder", 0, 2)), found)
     assert found.shape == (5, 5, 4, 3)
 
 

@@ -47,13 +47,18 @@ class Predictor:
 
     def __init__(self, model: keras.Model, architecture: Architecture) -> None:
         self._model, self._architecture = model, architecture
+        self._layers: dict[str, list[Layer]] = {"encoder": [], "decoder": []}
+        for layer in architecture.layers():
+            self._layers[layer.model].append(layer)
+        self._largest_volume = architecture.largest_volume
+        self._compiled: dict[Span, Callable[[keras.Model], Run]] = {}
         self._on_batch: dict[Span, Run] = {}
         # Beside JAX, where a call changes nothing, Keras computes for one thread at a time.
         self._turn = threading.Lock()
 
     def layers(self, model: str) -> list[Layer]:
         """The layers of "encoder" or "decoder", in order."""
-        return [layer for layer in self._architecture.layers() if layer.model == model]
+        return self._layers[model]
 
     def whole(self, model: str) -> Span:
         """All layers of "encoder" or "decoder"."""
@@ -76,7 +81,7 @@ class Predictor:
         shape = self.layers(last.model)[last.stop - 1].output_shape
         outputs = np.empty((len(inputs), *shape), np.float32)
         runs = [self._run(span) for span in spans]
-        most = max(1, MOST_NUMBERS // self._architecture.largest_volume)
+        most = max(1, MOST_NUMBERS // self._largest_volume)
         largest = min(LARGEST_BATCH, 1 << (most.bit_length() - 1))
         for first in range(0, len(inputs), largest):
             batch: Any = inputs[first : first + largest]
@@ -91,9 +96,11 @@ class Predictor:
 
     def _run(self, span: Span) -> Run:
         if keras.backend.backend() == "jax":
-            make = shared(_compiled, self._architecture)
-            run: Run = make(self._architecture, span)(self._model)
-            return run
+            # Kept here too, since nothing is kept there of a large network.
+            if span not in self._compiled:
+                make = shared(_compiled, self._architecture)
+                self._compiled[span] = make(self._architecture, span)
+            return self._compiled[span](self._model)
 
         def run_alone(batch: Any) -> Any:  # noqa: ANN401 # an array of any backend
             with self._turn:
