@@ -17,14 +17,14 @@ INTERRUPTED = 130
 SHOWN_SKIPPED = 5
 
 
-def say(text: str, *, err: bool = False) -> None:
+def say(*lines: str, err: bool = False) -> None:
     """The one way out to the terminal: control characters in what files say become `?`.
 
     Args:
-        text: One line or more.
+        *lines: The lines; a line break in one is such a character.
         err: Whether to standard error instead of standard output.
     """
-    for line in text.split("\n"):
+    for line in lines:
         click.echo(printable(line), err=err)
 
 
@@ -47,16 +47,14 @@ def report_dataset(dataset: "Dataset") -> None:
     lines = [f"{dataset.source}: {counts} of {height} x {width} x {channels}"]
     if dataset.num_resized:
         lines.append(f"{dataset.num_resized:,} of another size were changed to this one")
-    for line in lines:
-        say(printable(line), err=True)
+    say(*lines, err=True)
     report_skipped(dataset.skipped)
     report_notes(dataset.notes)
 
 
 def report_notes(notes: Sequence[str]) -> None:
     """What was left out without an error, on standard error."""
-    for note in notes:
-        click.echo(printable(note), err=True)
+    say(*notes, err=True)
 
 
 def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
@@ -74,8 +72,7 @@ def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         lines.append(f"  {first}{same}")
     if num_left := len(skipped) - sum(map(len, shown)):
         lines.append(f"  and {num_left:,} more")
-    for line in lines:
-        say(printable(line), err=True)
+    say(*lines, err=True)
 
 
 def echo_json(report: dict[str, Any]) -> None:
@@ -90,11 +87,7 @@ def echo_json(report: dict[str, Any]) -> None:
 def finish(dataset: "Dataset", result: "Result", as_json: bool) -> None:
     """Print what came out: one JSON object, or its lines and the files."""
     if not as_json:
-        say(
-            "\n".join(
-                [*result.lines, *(f"wrote {printable(path)}" for path in result.files.values())]
-            )
-        )
+        say(*result.lines, *(f"wrote {path}" for path in result.files.values()))
         return
     echo_json(
         {

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from convae.cli.options import Reading
 from convae.cli.output import report_dataset, say
 from convae.cli.progress import counted
-from convae.storage.files import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +31,7 @@ def load(
     report_dataset(dataset)
     if reading.store is not None:
         part = "images" if dataset.test is None else "training images"
-        line = f"the {part} are kept in {printable(reading.store)}, which can be used as data "
+        line = f"the {part} are kept in {reading.store}, which can be used as data "
         say(line + "from now on", err=True)
     return dataset
 

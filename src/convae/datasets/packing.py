@@ -206,12 +206,9 @@ def _arrays(name_or_path: str | os.PathLike[str]) -> Arrays | None:
 def _test_part(arrays: Arrays, notes: list[str]) -> NDArray[Any]:
     if arrays.test is None:
         return arrays.train
-    notes.append(_test_note(len(arrays.train)))
+    left = len(arrays.train)
+    notes.append(f"only the test part is packed; {left:,} training images are left out")
     return arrays.test
-
-
-def _test_note(num_others: int) -> str:
-    return f"only the test part is packed; {num_others:,} training images are left out"
 
 
 def _exact(images: NDArray[Any], source: str) -> Batches:

@@ -16,7 +16,6 @@ from convae.cli.options import (
 from convae.cli.output import echo_json, report_notes, report_skipped, say
 from convae.cli.progress import counted
 from convae.errors import ParameterError
-from convae.storage.files import printable
 
 
 @click.command(
@@ -155,7 +154,7 @@ def compress(
     if as_json:
         echo_json({**figures, "files": {"archive": str(output)}})
         return
-    say("\n".join([*lines, f"wrote {printable(output)}"]))
+    say(*lines, f"wrote {output}")
 
 
 def _batches(

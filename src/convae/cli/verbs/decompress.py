@@ -53,4 +53,4 @@ def decompress(
     if as_json:
         echo_json({"num_images": num_images, "files": {"images": str(output)}})
         return
-    say(f"{num_images:,} images\nwrote {printable(output)}")
+    say(f"{num_images:,} images", f"wrote {output}")
