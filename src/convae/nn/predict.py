@@ -13,9 +13,9 @@ from convae.nn.backend import keras, start
 from convae.nn.build import shared, template
 
 LARGEST_BATCH = 256
-# Numbers of a batch between two layers, or one image; more would fill the memory. By default these
-# are 2^20 pixels.
-MOST_NUMBERS = 2**25
+# Numbers of a batch between two layers, or one image. What does not fit in the cache of a processor
+# takes twice the time an image.
+MOST_NUMBERS = 2**21
 
 Floats = NDArray[np.float32]
 Run = Callable[[Any], Any]
