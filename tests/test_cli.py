@@ -387,7 +387,7 @@ def test_mnist_without_a_network_names_three_ways_out(command, tmp_path, away_fr
         (("--filters", "32;64"), "--filters must be whole numbers; received '32;64'. Write it as"),
         (("--filters", ""), "--filters must be whole numbers; received ''. Write it as in --filte"),
         (("--filters", "0"), "each of filters must be from 1 to 65536; received 0. Choose"),
-        (("--filters", ",".join("1" * 13)), "filters must be a tuple of 1 to 12 whole numbers"),
+        (("--filters", ",".join("1" * 12)), "filters must be a tuple of 1 to 11 whole numbers"),
         (("--latent-dim", "0"), "latent_dim must be from 1 to 1048576; received 0. Choose"),
         (("--epochs", "0"), "epochs must be from 1 to 5000; received 0. Choose a value"),
         (("--batch-size", "-1"), "batch_size must be from 1 to 65536; received -1. Choose"),

@@ -235,9 +235,9 @@ def test_a_section_of_the_wrong_kind_is_refused(tmp_path, section, value, text):
         ({"height": True}, "height must be a whole number from 8 to 65536; received True."),
         ({"width": 8.0}, "width must be a whole number from 8 to 65536; received 8.0."),
         ({"channels": 2}, "channels must be 1 (gray), 3 (RGB) or 4 (RGBA); received 2."),
-        ({"filters": []}, "filters must be a tuple of 1 to 12 whole numbers"),
+        ({"filters": []}, "filters must be a tuple of 1 to 11 whole numbers"),
         ({"filters": 2}, "filters must be a list; received 2."),
-        ({"filters": [1] * 13}, "filters must be a tuple of 1 to 12 whole numbers"),
+        ({"filters": [1] * 12}, "filters must be a tuple of 1 to 11 whole numbers"),
         ({"filters": ["x" * 500_000]}, "each of filters must be a whole number"),
         ({"latent_dim": 2**63}, "latent_dim must be from 1 to 1048576"),
         ({"more": 1}, "An architecture must have the keys"),
@@ -400,7 +400,7 @@ def test_odd_documents_under_a_right_checksum_do_no_harm(folder, sections, numbe
 
 def test_a_file_that_announces_more_than_any_network_may_have_is_refused(tmp_path):
     tensors, document = stored()
-    document["architecture"] |= {"filters": [65_536] * 12, "latent_dim": 1_048_576}
+    document["architecture"] |= {"filters": [65_536] * 11, "latent_dim": 1_048_576}
     assert "A network may have at most 100,000,000 parameters" in refusal(
         tmp_path / "a", tensors, document
     )
@@ -408,8 +408,8 @@ def test_a_file_that_announces_more_than_any_network_may_have_is_refused(tmp_pat
 
 def test_a_small_file_that_announces_giant_volumes_is_refused(tmp_path):
     tensors, document = stored()
-    document["architecture"] |= {"height": 65_536, "width": 65_536, "filters": [1] * 12}
-    assert "Between two layers of a network there may be at most 268,435,456 numbers" in refusal(
+    document["architecture"] |= {"height": 65_536, "width": 65_536, "filters": [1] * 11}
+    assert "Between two layers of a network there may be at most 67,108,864 numbers" in refusal(
         tmp_path / "a", tensors, document
     )
 

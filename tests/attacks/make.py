@@ -153,19 +153,19 @@ def _npz_bomb():
     return bytes(data)
 
 
-_GIANT = {"height": 65_536, "width": 65_536, "channels": 4, "filters": [1] * 12, "latent_dim": 1}
+_GIANT = {"height": 65_536, "width": 65_536, "channels": 4, "filters": [1] * 11, "latent_dim": 1}
 _FEW = {"height": 32_768, "width": 32_768, "channels": 1, "filters": [1] * 9, "latent_dim": 1}
 
 # What each file attacks, what the refusal says, and what makes it of a sound model.
 ATTACKS = {
     "volumes_of_80_gib.safetensors": (
         "memory: few weights, and images of 65,536 x 65,536 between the layers",
-        'Between two layers of a network there may be at most 268,435,456 numbers',
+        'Between two layers of a network there may be at most 67,108,864 numbers',
         _with_architecture(_GIANT),
     ),
     "volumes_of_one_filter.safetensors": (
         "memory: one filter a stage, images of 32,768 x 32,768",
-        'Between two layers of a network there may be at most 268,435,456 numbers',
+        'Between two layers of a network there may be at most 67,108,864 numbers',
         _with_architecture(_FEW),
     ),
     "mean_without_axes.safetensors": (
@@ -230,8 +230,8 @@ ATTACKS = {
     ),
     "decoder_of_giant_images.cae": (
         "memory: a packed decoder for images of 65,536 x 65,536",
-        'Between two layers of a network there may be at most 268,435,456 numbers',
-        lambda _: _archive(model=_packed([65_536, 65_536, 1, 1, *[1] * 12], 3420)),
+        'Between two layers of a network there may be at most 67,108,864 numbers',
+        lambda _: _archive(model=_packed([65_536, 65_536, 1, 1, *[1] * 11], 8001)),
     ),
     "decoder_without_codes.cae": (
         "a packed decoder with no code, or with no filter",

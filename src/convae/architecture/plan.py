@@ -16,13 +16,13 @@ SMALLEST_SIDE = 8
 # Bounds that no small autoencoder meets: they keep a hostile file from claiming a huge network.
 LARGEST_SIDE = 65_536
 LARGEST_WIDTH = 65_536
-MOST_STAGES = 12
+MOST_STAGES = 11
 LARGEST_LATENT_DIM = 1_048_576
 # A checkpoint holds the weights four times over (best ones, two moments) and a file of ours is at
 # most 2 GiB.
 MOST_PARAMETERS = 100_000_000
-# Numbers between two layers for one image: 1 GiB. Few parameters can lead to giant volumes.
-LARGEST_VOLUME = 2**28
+# Numbers between two layers for one image: 256 MiB. Few parameters can lead to giant volumes.
+LARGEST_VOLUME = 2**26
 KERNEL_SIDE = 3
 # The layer that makes pixels of the last volume.
 LAST = "reconstruction"
