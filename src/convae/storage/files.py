@@ -76,6 +76,15 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         stream.write(data)
 
 
+def write_part(path: Path, data: bytes) -> None:
+    """Write one of the files of a `results_folder`, which is hidden until all are there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 @contextlib.contextmanager
 def results_folder(folder: str | os.PathLike[str], stale: Sequence[str] = ()) -> Iterator[Path]:
     """A hidden folder for the files of one run, which replace those in `folder` all at the end.
@@ -89,7 +98,7 @@ def results_folder(folder: str | os.PathLike[str], stale: Sequence[str] = ()) ->
         stale: Files of an earlier run, relative to the folder, that go too.
 
     Yields:
-        A folder inside it to write to.
+        A folder inside it to write to, with `write_part`.
 
     Raises:
         OutputError: Something cannot be written.
@@ -100,20 +109,19 @@ def results_folder(folder: str | os.PathLike[str], stale: Sequence[str] = ()) ->
         _sweep(target)
         unfinished = target / _unfinished_name()
         unfinished.mkdir()
-    with _held(unfinished):
+    with _held(unfinished), writing(folder):
         try:
             yield unfinished
             names = sorted(
                 (path.relative_to(unfinished) for path in _files(unfinished)),
                 key=lambda name: (-len(name.parts), name),
             )
-            with writing(folder):
-                for name in [name for name in names if len(name.parts) == 1] + list(stale):
-                    _target(target / name).unlink(missing_ok=True)
-                for name in names:
-                    place = _target(target / name)
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    (unfinished / name).replace(place)
+            for name in [name for name in names if len(name.parts) == 1] + list(stale):
+                _target(target / name).unlink(missing_ok=True)
+            for name in names:
+                place = _target(target / name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (unfinished / name).replace(place)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 

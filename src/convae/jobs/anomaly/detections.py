@@ -20,7 +20,7 @@ from convae.jobs.anomaly.heat import Box, largest_boxes
 from convae.report.figures import overlay
 from convae.report.result import Result
 from convae.report.tables import csv_table
-from convae.storage.files import check_output, printable, results_folder, write_whole
+from convae.storage.files import check_output, printable, results_folder, write_part
 
 TABLE = "anomalies.csv"
 PAGE = "anomalies.html"
@@ -154,11 +154,11 @@ def write_detections(
             written = []
             for index, png in _draw_overlays(detector, shown):
                 pictures[index] = png
-                written.append(pool.submit(write_whole, work / _overlay(index), png))
+                written.append(pool.submit(write_part, work / _overlay(index), png))
             for each in written:
                 each.result()
-        write_whole(work / TABLE, csv_table(HEADER, rows))
-        write_whole(work / PAGE, _page(detector, detections, pictures).encode())
+        write_part(work / TABLE, csv_table(HEADER, rows))
+        write_part(work / PAGE, _page(detector, detections, pictures).encode())
     num_flagged = sum(found.anomaly for found in detections)
     rate = detector.false_alarm_rate
     return Result(
