@@ -59,4 +59,5 @@ def _libraries() -> ThreadpoolController:
 def do_in_parts(run: Run, work: Callable[[slice], None], count: int, size: int) -> None:
     """Do the work for so many things, given as slices of some of them at a time."""
     parts = [slice(first, min(first + size, count)) for first in range(0, count, size)]
-    deque(run(work, parts), maxlen=0)
+    # Handing a single part to another thread and waiting for it would take longer than many take.
+    deque((run if len(parts) > 1 else map)(work, parts), maxlen=0)

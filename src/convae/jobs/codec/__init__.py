@@ -8,7 +8,7 @@ from convae.jobs.kind import JobKind
 
 JOB = JobKind(
     name="codec",
-    summary="Learn to code such images (`compress`); up to 30,000 more steps per channel.",
+    summary="Learn to code such images (`compress`); up to 45,000 more steps per channel.",
     what="a codec",
     estimator="convae.jobs.codec.codec:ImageCodec",
     fitted="convae.jobs.codec.fitted:FittedCodec",

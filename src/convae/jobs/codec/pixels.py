@@ -18,7 +18,7 @@ from convae.nn.contexts import train_contexts
 Progress = Callable[[int, int], None]
 
 # Chosen on held-out images of MNIST's training split, of 100 to 60,000, and on photographs.
-MOST_STEPS = 30_000
+MOST_STEPS = 45_000
 FEWEST_STEPS = 200
 BATCH_SIZE = 1024
 # Small sets are seen this many times, as far as that helps.
