@@ -11,9 +11,9 @@ reconstructions, p-values, heat maps, archives of pixels and of latents. The net
 `tests/oracle.py`, in NumPy, since compiling one for each file would take most of the time.
 
 A fault is any error but a `ConvaeError`, more than 5 seconds of a processor, more than 1 GiB, a
-number that is not
-finite, or wrong pixels. A process of its own reads some hundred files, under a limit of its memory.
-`peak_mib` is by how much its resident memory, at the most, was above what the sound models need.
+number that is not finite, or wrong pixels. A process of its own reads some hundred files, under a
+limit of its memory. `slowest_s` is of processor time. `peak_mib` is by how much its resident
+memory, at the most, was above what the sound models need.
 """
 
 import argparse
@@ -429,7 +429,7 @@ def attack(files: list[bytes], first: int, count: int, folder: Path) -> dict[str
         data, kind = mutant(number, files)
         path.write_bytes(data)
         (folder / "number").write_text(str(number))
-        started = time.perf_counter()
+        started = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
         try:
             use(path)
@@ -443,7 +443,7 @@ def attack(files: list[bytes], first: int, count: int, folder: Path) -> dict[str
             faults.append([number, kind, f"{type(error).__name__}: {error}"[:150], at])
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.process_time() - started)
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return {**counts, "faults": faults, "slowest_s": slowest, "peak_mib": peak}
 
