@@ -640,7 +640,7 @@ def test_stored_images_do_what_images_in_memory_do(command, pictures, tmp_path, 
     assert not (tmp_path / "b").exists()
 
     store = tmp_path / "stored" / "images.npy"
-    assert run(tmp_path / "b", "--store", store) == in_memory
+    assert run(tmp_path / "b", "--store", store, "--overwrite") == in_memory
     assert (in_memory[0]["judged_on"], in_memory[0]["num_resized"]) == ("validation", 3)
     for name in ("model.safetensors", "output_image.png", "shown/errors.csv", "latents.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -676,8 +676,24 @@ def test_a_store_that_cannot_be_is_refused_before_anything_is_read(
             "reconstruct": ("reconstruct", model_path, "missing", "--out", tmp_path / "out"),
             "embed": ("embed", model_path, "missing", tmp_path / "out.npy"),
         }[verb]
-        assert text in one_error(command(*arguments, "--store", tmp_path / store))
+        store = tmp_path / store
+        assert text in one_error(command(*arguments, "--store", store, "--overwrite"))
     assert tree(tmp_path) == before
+
+
+def test_a_store_that_exists_is_replaced_on_request_alone(command, model_path, pictures, tmp_path):
+    store = tmp_path / "images.npy"
+    np.save(store, np.zeros((2, 28, 28, 1), np.uint8))
+    for verb in (
+        ("train", pictures, "--out", tmp_path / "out", *SMALL),
+        ("embed", model_path, pictures, tmp_path / "out.npy"),
+    ):
+        before = tree(tmp_path)
+        assert f"{store} exists" in one_error(command(*verb, "--store", store))
+        assert tree(tmp_path) == before
+    done = command("embed", model_path, pictures, tmp_path / "x.npy", "--store", store,
+                   "--overwrite")  # fmt: skip
+    assert (done.code, np.load(store).shape) == (0, (3, 28, 28, 1))
 
 
 def test_latents_never_replace_the_store(command, pictures, model_path, tmp_path):

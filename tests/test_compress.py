@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import lzma
+import shutil
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +48,11 @@ def test_a_folder_comes_back_with_names_and_sizes(command, codec_path, pictures,
     assert report["num_bytes"] == out.stat().st_size
     assert [name for name, _ in report["skipped"]] == ["broken.png"]
     done = command("decompress", out, again, "--model", codec_path, "--json")
-    assert json.loads(done.out) == {"num_images": 8, "files": {"images": str(again)}}
+    report = json.loads(done.out)
+    num_bytes = sum(read_exact(path).nbytes for path in again.rglob("*.png"))
+    assert report == {
+        "num_images": 8, "num_pixel_bytes": num_bytes, "files": {"images": str(again)}
+    }  # fmt: skip
     names = sorted(str(path.relative_to(again)) for path in again.rglob("*.*"))
     assert names == [
         "deep.png", *(f"digit{index}.png" for index in range(5)), "digit6.bmp.png",
@@ -305,6 +310,17 @@ def test_names_that_meet_all_come_back_and_a_table_tells_of_them(command, tmp_pa
     assert sorted(told) == ["a.jpg", "n" * 300, "x.jpg"]
     for image, name in zip(images, names, strict=True):
         np.testing.assert_array_equal(read_exact(out / told.get(name, name)), image)
+
+
+def test_an_array_that_the_disk_has_no_room_for_is_refused(command, tmp_path, monkeypatch):
+    archive_of(tmp_path / "x.cae", "a.png", "b.png")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2 * 9 * 9 - 1))
+    done = command("decompress", tmp_path / "x.cae", tmp_path / "new" / "x.npy")
+    assert (done.code, "Images in a file need free disk space" in done.err) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.cae"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2 * 9 * 9))
+    assert command("decompress", tmp_path / "x.cae", tmp_path / "new" / "x.npy").code == 0
 
 
 def test_files_that_exist_are_replaced_on_request_alone(command, codec_path, pictures, tmp_path):

@@ -21,11 +21,13 @@ class Reading:
         fit: How a picture of another size is fitted.
         strict: Stop at the first picture that cannot be read.
         store: The file that keeps the images, instead of memory.
+        replace: Whether that file may replace another.
     """
 
     fit: Literal["pad", "crop", "stretch"]
     strict: bool
     store: Path | None
+    replace: bool
 
 
 def examples(*lines: str) -> str:
@@ -44,7 +46,8 @@ def image_options(verb: Verb) -> Verb:
 
     @functools.wraps(verb)
     def gathered(*args: Any, fit: Any, strict: bool, store: Path | None, **others: Any) -> None:  # noqa: ANN401 # click's
-        verb(*args, reading=Reading(fit, strict, store), **others)
+        replace = others["overwrite"] or others.get("resume", False)
+        verb(*args, reading=Reading(fit, strict, store, replace), **others)
 
     chosen: Any = gathered
     for option in (
@@ -52,7 +55,8 @@ def image_options(verb: Verb) -> Verb:
             "--store",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="Keep the images in this .npy file, decoded once, instead of in memory.",
+            help="Keep the images in this .npy file, decoded once, instead of in memory. "
+            "--overwrite replaces one that is there.",
         ),
         click.option(
             "--strict",

@@ -16,8 +16,10 @@ def load(
     data: str, reading: Reading, size: int | tuple[int, ...] | None, channels: int | None
 ) -> "Dataset":
     """A data set; a summary goes to standard error."""
-    from convae import load_dataset
+    from convae import check_output, load_dataset
 
+    if reading.store is not None:
+        check_output(reading.store, overwrite=reading.replace)
     with counted(f"reading {data}") as progress:
         dataset = load_dataset(
             data,

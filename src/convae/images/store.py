@@ -216,9 +216,10 @@ def check_room(shape: Sequence[int], dtype: DTypeLike, path: StorePath, what: st
         ) from error
     if num_bytes > free:
         raise OutputError(
-            f"Stored images need free disk space; {what} would take {num_bytes / 2**30:,.1f} GiB, "
-            f"and {printable(folder)} has {free / 2**30:,.1f} GiB free. Make room there, choose "
-            f"another path, or a smaller size."
+            f"Images in a file need free disk space; {what} would take "
+            f"{num_bytes / 2**30:,.1f} GiB, and {printable(folder)} has "
+            f"{free / 2**30:,.1f} GiB free. Make room there, choose another path, or a smaller "
+            f"size."
         )
 
 

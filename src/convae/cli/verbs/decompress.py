@@ -49,8 +49,10 @@ def decompress(
         ImageArchive(archive) if codec is None else codec.open(archive) as opened,
         counted(f"unpacking {printable(archive)}") as progress,
     ):
+        num_bytes = opened.num_pixel_bytes()
         num_images = write(opened, output, progress)
     if as_json:
-        echo_json({"num_images": num_images, "files": {"images": str(output)}})
+        figures = {"num_images": num_images, "num_pixel_bytes": num_bytes}
+        echo_json({**figures, "files": {"images": str(output)}})
         return
-    say(f"{num_images:,} images", f"wrote {output}")
+    say(f"{num_images:,} images, {num_bytes:,} bytes of pixels", f"wrote {output}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from convae.coding.archive import ImageArchive
 from convae.errors import ParameterError
 from convae.images import write_image
+from convae.images.store import check_room
 from convae.jobs.codec.naming import changed, file_names, folds_case
 from convae.report.tables import csv_table
 from convae.storage.files import check_output, open_whole, results_folder, write_whole
@@ -80,7 +81,7 @@ def write_array(archive: ImageArchive, path: Path, progress: Progress | None = N
     Raises:
         ModelFileError: The archive is damaged.
         ParameterError: The images are not all of one size and type, or there are none.
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, for example for lack of room.
     """
     kinds = archive.kinds()
     if len(kinds) != 1:
@@ -89,10 +90,13 @@ def write_array(archive: ImageArchive, path: Path, progress: Progress | None = N
             f"Write pictures into a folder instead."
         )
     size, dtype = kinds.pop()
+    shape = (len(archive), *(size[:2] if size[2] == 1 else size))
+    # A few bytes may stand for very many.
+    check_room(shape, dtype, path, "the images")
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
-        "shape": (len(archive), *(size[:2] if size[2] == 1 else size)),
+        "shape": shape,
     }
     done = 0
     with open_whole(path) as stream:
