@@ -337,7 +337,7 @@ def decoder_of_zeros(shape, filters, num_codes=1):
 def test_few_tables_that_stand_for_a_large_volume_are_refused():
     # Eleven stages end at 2048 x 2048, however small the image is.
     decoder_of_zeros((8, 8, 1), (14, *[1] * 10))
-    with pytest.raises(ParameterError, match="at most 134,217,728 numbers; received tables that"):
+    with pytest.raises(ParameterError, match="at most 134,217,728 numbers; received images"):
         decoder_of_zeros((8, 8, 1), (15, *[1] * 10))
     with pytest.raises(ParameterError, match="at most 67,108,864 numbers for an image"):
         decoder_of_zeros((8192, 8192, 1), (1, 1))

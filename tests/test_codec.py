@@ -269,6 +269,13 @@ def test_pixels_are_learned_from_the_pictures_that_are_given(monkeypatch, tmp_pa
         np.testing.assert_array_equal(np.stack(list(archive)), large)
 
 
+def test_a_network_that_is_too_large_to_decode_is_refused_before_it_is_trained(monkeypatch):
+    monkeypatch.setattr(ConvAutoencoder, "fit", lambda *_, **__: pytest.fail("trained in vain"))
+    images = np.zeros((2, 1024, 1024, 1), np.uint8)
+    with pytest.raises(ParameterError, match=r"received images of 1024 x 1024 x 1 and filters"):
+        ImageCodec(ConvAutoencoder(filters=(64,) * 4)).fit(images)
+
+
 def test_one_image_alone_is_learned_from(monkeypatch):
     learn_in_steps(monkeypatch, 2)
     model, trials = fit_contexts(Tiles.of(smooth_images(1, 12, 12, 1)), 8, 0)

@@ -187,8 +187,7 @@ class ConvAutoencoder(
         """
         chosen = Selection.of(X)
         options = self._training_options(len(chosen))
-        height, width, channels = chosen.shape[1:]
-        architecture = Architecture(height, width, channels, self.filters, self.latent_dim)
+        architecture = self.plan(chosen)
         split = options.validation_split
         groups = copy_groups(chosen) if split else None
         held_out = held_out_indices(len(chosen), split, options.seed, groups=groups)
@@ -332,6 +331,15 @@ class ConvAutoencoder(
     def _n_features_out(self) -> int:
         # scikit-learn names the columns of `transform` after it.
         return self.architecture_.latent_dim
+
+    def plan(self, images: Selection) -> Architecture:
+        """The network that `fit` would build for images.
+
+        Raises:
+            ParameterError: A parameter is outside its range.
+        """
+        height, width, channels = images.shape[1:]
+        return Architecture(height, width, channels, self.filters, self.latent_dim)
 
     def check(self) -> None:
         """Refuse what `fit` would refuse, before anything is read.

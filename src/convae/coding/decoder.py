@@ -226,6 +226,25 @@ def stage_sizes(shape: tuple[int, int, int], filters: tuple[int, ...]) -> list[i
     return [*sizes, (4 * shape[2] * rows * columns) << 2 * len(filters)]
 
 
+def check_sizes(shape: tuple[int, int, int], filters: tuple[int, ...]) -> None:
+    """Refuse a decoder whose arrays would take too much memory.
+
+    Args:
+        shape: Of an image.
+        filters: From the image inwards.
+
+    Raises:
+        ParameterError: It would.
+    """
+    most = max(stage_sizes(shape, filters))
+    if most > MOST_NUMBERS:
+        raise ParameterError(
+            f"An integer decoder's arrays must have at most {MOST_NUMBERS:,} numbers; received "
+            f"images of {shape[0]} x {shape[1]} x {shape[2]} and filters {filters}, which lead to "
+            f"{most:,}. Use smaller images, or fewer filters or stages."
+        )
+
+
 def _activate(sums: Floats, offsets: Floats, space: "Space") -> None:
     """Make sums activations, in place."""
     sloped = np.multiply(sums, SLOPE, out=space.take("sloped", sums.shape))
@@ -407,12 +426,7 @@ def _check(shape: tuple[int, int, int], tables: Tables) -> None:
     shapes = table_shapes(shape, filters, num_codes)
     declared = {name: Table(kind, size) for name, (kind, size) in shapes.items()}
     check_tables(tables, declared, "The tables of an integer decoder")
-    most = max(stage_sizes(shape, filters))
-    if most > MOST_NUMBERS:
-        raise ParameterError(
-            f"An integer decoder's arrays must have at most {MOST_NUMBERS:,} numbers; received "
-            f"tables that lead to {most:,}. Use smaller images, or fewer filters or stages."
-        )
+    check_sizes(shape, filters)
     if tables["shifts"].max() > LARGEST_SHIFT:
         raise ParameterError(
             f"shifts must be at most {LARGEST_SHIFT}; received {tables['shifts'].tolist()}."

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from convae.architecture.plan import Architecture
 from convae.autoencoder.estimator import ConvAutoencoder
 from convae.images.selection import Indices, Selection
 from convae.jobs.kind import JobKind
@@ -59,6 +60,14 @@ class Job(ABC):
         Raises:
             ParameterError: One of them is.
         """
+
+    def check_network(self, architecture: Architecture) -> None:
+        """Refuse a network that the job cannot be fitted beside, before it is trained.
+
+        Raises:
+            ParameterError: It is such a network.
+        """
+        del architecture
 
     def reserve(self, images: Selection) -> Indices:
         """Positions of images that the network must not be trained on; none by default.

@@ -39,9 +39,11 @@ def train_model(
         KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
     """
     chosen = Selection.of(images)
+    estimator = ConvAutoencoder() if autoencoder is None else autoencoder
+    for job in jobs:
+        job.check_network(estimator.plan(chosen))
     reserved = [job.reserve(chosen) for job in jobs]
     positions = np.unique(np.concatenate([np.empty(0, np.intp), *reserved]))
-    estimator = ConvAutoencoder() if autoencoder is None else autoencoder
     estimator.fit(chosen.without(positions), run=run)
     return _fit_beside(estimator, jobs, Material(chosen, False, pictures, progress))
 
@@ -76,6 +78,7 @@ def add_jobs(
     chosen = Selection.of(images)
     autoencoder.checked(chosen.images[:1])
     for job in jobs:
+        job.check_network(autoencoder.architecture_)
         job.reserve(chosen)
     return _fit_beside(autoencoder, jobs, Material(chosen, True, pictures, progress))
 

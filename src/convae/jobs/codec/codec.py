@@ -8,9 +8,11 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from convae.architecture.plan import Architecture
 from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.autoencoder.estimator import ConvAutoencoder
 from convae.coding.blocks import to_planes
+from convae.coding.decoder import check_sizes
 from convae.coding.tiles import Tiles
 from convae.images import to_float, to_uint8
 from convae.images.selection import ImagesLike
@@ -96,6 +98,14 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
             autoencoder = clone(autoencoder)
             train_model(X, autoencoder, [self], run=run, pictures=pictures, progress=progress)
         return self
+
+    def check_network(self, architecture: Architecture) -> None:
+        """Refuse a network whose decoder would take too much memory in integers.
+
+        Raises:
+            ParameterError: It would.
+        """
+        check_sizes(architecture.image_shape, architecture.filters)
 
     def fit_beside(self, autoencoder: ConvAutoencoder, material: Material) -> Self:
         """Learn how pixels follow from their neighbors, and how latents become codes.
