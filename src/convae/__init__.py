@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from convae.jobs.kind import job_kinds
     from convae.jobs.model import TrainedModel, load_model
     from convae.jobs.run import judge_training, write_training
+    from convae.jobs.sample.pictures import check_samples_path, write_samples
+    from convae.jobs.sample.sampler import LatentSampler
     from convae.jobs.training import add_jobs, train_model
     from convae.report.result import Result
     from convae.report.runs import (
@@ -56,6 +58,7 @@ __all__ = [
     "FormatSizes",
     "ImageArchive",
     "ImageCodec",
+    "LatentSampler",
     "Result",
     "RunOptions",
     "TensorBoardLog",
@@ -67,6 +70,7 @@ __all__ = [
     "check_latents_path",
     "check_output",
     "check_reconstructions",
+    "check_samples_path",
     "check_training_folder",
     "compare_formats",
     "exact_batches",
@@ -85,6 +89,7 @@ __all__ = [
     "write_latents",
     "write_pictures",
     "write_reconstructions",
+    "write_samples",
     "write_training",
 ]
 
@@ -99,6 +104,7 @@ _HOMES = {
     "ImageArchive": "convae.coding.archive",
     "ImageCodec": "convae.jobs.codec.codec",
     "LOSS_NAMES": "convae.architecture.recipe",
+    "LatentSampler": "convae.jobs.sample.sampler",
     "OPTIMIZER_NAMES": "convae.architecture.recipe",
     "PICTURE_EXTENSIONS": "convae.images",
     "PRESETS": "convae.architecture.recipe",
@@ -113,6 +119,7 @@ _HOMES = {
     "check_latents_path": "convae.report.runs",
     "check_output": "convae.storage.files",
     "check_reconstructions": "convae.report.runs",
+    "check_samples_path": "convae.jobs.sample.pictures",
     "check_training_folder": "convae.datasets.layout",
     "compare_formats": "convae.jobs.codec.comparison",
     "exact_batches": "convae.datasets",
@@ -131,6 +138,7 @@ _HOMES = {
     "write_latents": "convae.report.runs",
     "write_pictures": "convae.jobs.codec.extraction",
     "write_reconstructions": "convae.report.runs",
+    "write_samples": "convae.jobs.sample.pictures",
     "write_training": "convae.jobs.run",
 }
 

@@ -1,5 +1,6 @@
 """The pictures that a training and a reconstruction leave; they are returned as arrays or bytes."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
@@ -84,6 +85,30 @@ def gallery(
         for line, caption in enumerate(captions):
             place = (left, top + tile_height + line * (_CAPTION - 1))
             draw.text(place, caption, fill=(_INK,) * 3, font=font)
+    return np.asarray(sheet)
+
+
+def mosaic(images: Uint8, columns: int = 0) -> Uint8:
+    """Images side by side, row by row.
+
+    Args:
+        images: uint8 `(num_images, height, width, channels)`.
+        columns: Images in a row; 0 makes it about square.
+
+    Returns:
+        uint8 `(height, width, 3)`, enlarged or reduced as in `gallery`. Alpha is composited on
+        white.
+    """
+    tile_height, tile_width, filter_ = _tile(*images.shape[1:3])
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    size = columns * (tile_width + _GAP) - _GAP, rows * (tile_height + _GAP) - _GAP
+    sheet = Image.new("RGB", size, (_PAPER,) * 3)
+    for index, image in enumerate(images):
+        picture = Image.fromarray(fit_channels(image, 3)).resize((tile_width, tile_height), filter_)
+        row, column = divmod(index, columns)
+        sheet.paste(picture, (column * (tile_width + _GAP), row * (tile_height + _GAP)))
     return np.asarray(sheet)
 
 

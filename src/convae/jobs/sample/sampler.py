@@ -1,0 +1,240 @@
+"""`LatentSampler`: new images like those that an autoencoder was trained on."""
+
+import warnings
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from sklearn.utils.validation import check_is_fitted
+
+from convae.architecture.run import UNOBSERVED, RunOptions
+from convae.autoencoder.estimator import ConvAutoencoder
+from convae.checks import whole_number
+from convae.images.copies import copy_groups
+from convae.images.memory import chunks
+from convae.images.selection import ImagesLike, Selection, drawn_indices, held_out_indices
+from convae.jobs.job import Job, Material, Progress
+from convae.jobs.sample import JOB
+from convae.jobs.sample.fitted import AppliedSampler
+from convae.jobs.sample.mixture import Mixture
+from convae.jobs.training import add_jobs, train_model
+from convae.report.result import Result
+from convae.storage.modelfile import FittedJob
+
+Floats = NDArray[np.float64]
+
+# Numbers of components that are tried, as far as there are that many images for each.
+COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128)
+FEWEST_A_COMPONENT = 8
+# Added to the variance of whitened latents, so that no component collapses on a few images.
+LEAST_VARIANCE = 1e-2
+# Most images that the mixture is fitted on, and the share of them that decides.
+MOST_IMAGES, HELD_OUT = 20_000, 0.2
+MOST_ITERATIONS = 100
+# Of the largest: directions with less spread are noise.
+LEAST_SPREAD = 1e-4
+
+
+class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] # sklearn is untyped
+    """Learns which latents images of one kind have, and makes new images from such latents.
+
+    The density is a mixture of Gaussians with full covariances. How many there are is decided by
+    the likelihood of images held out, with their copies; then all images are used.
+
+    Args:
+        autoencoder: The estimator whose file the sampler is kept in. One that is fitted is used as
+            it is; otherwise a clone is fitted. None takes `ConvAutoencoder()`.
+        seed: Decides which images are drawn, and where the mixture begins.
+
+    Attributes:
+        autoencoder_: The fitted `ConvAutoencoder`.
+        mixture_: The density (`convae.jobs.sample.mixture.Mixture`).
+        log_likelihoods_: For each number of components that was tried, the mean log-likelihood of
+            held-out latents in nats per image; empty for fewer than ten images. `load` does not set
+            it.
+
+    Example:
+        >>> from convae import LatentSampler, load_dataset
+        >>> digits = load_dataset("digits").train
+        >>> sampler = LatentSampler().fit(digits)  # doctest: +SKIP
+        >>> images = sampler.sample(100, seed=1)  # doctest: +SKIP
+    """
+
+    kind = JOB
+
+    def __init__(self, autoencoder: ConvAutoencoder | None = None, *, seed: int = 0) -> None:
+        self.autoencoder = autoencoder
+        self.seed = seed
+
+    def fit(
+        self,
+        X: ImagesLike,
+        y: object = None,  # noqa: ARG002 # scikit-learn's signature
+        *,
+        run: RunOptions = UNOBSERVED,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learn from images.
+
+        Args:
+            X: The images, as `ConvAutoencoder` takes them.
+            y: Ignored; scikit-learn passes it.
+            run: As in `ConvAutoencoder.fit`.
+            progress: Called with the mixtures fitted and all mixtures.
+
+        Raises:
+            ParameterError: A parameter is outside its range.
+            ImageError: X breaks the image contract.
+            ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
+        """
+        autoencoder = ConvAutoencoder() if self.autoencoder is None else self.autoencoder
+        if hasattr(autoencoder, "architecture_"):
+            add_jobs(X, autoencoder, [self], progress=progress)
+        else:
+            train_model(X, clone(autoencoder), [self], run=run, progress=progress)
+        return self
+
+    def check(self) -> None:
+        """Refuse parameters outside their ranges, before anything is read.
+
+        Raises:
+            ParameterError: The seed is.
+        """
+        whole_number(self.seed, "seed", 0, 2**32 - 1)
+
+    def fit_beside(self, autoencoder: ConvAutoencoder, material: Material) -> Self:
+        """Fit the density of latents.
+
+        Args:
+            autoencoder: The fitted estimator.
+            material: What to learn from; all its images.
+
+        Raises:
+            ParameterError: The seed is outside its range.
+        """
+        self.check()
+        images = material.images.take(drawn_indices(len(material.images), MOST_IMAGES, self.seed))
+        latents = np.concatenate([autoencoder.transform(images[part]) for part in chunks(images)])
+        whitening = _Whitening.of(latents.astype(np.float64))
+        white = whitening.whiten(latents.astype(np.float64))
+        self.log_likelihoods_ = self._tried(images, white, material.progress)
+        best = max(self.log_likelihoods_, key=self.log_likelihoods_.__getitem__, default=1)
+        self.autoencoder_ = autoencoder
+        self.mixture_ = whitening.mixture(_fitted(white, best, self.seed))
+        return self
+
+    def _tried(
+        self, images: Selection, white: Floats, progress: Progress | None
+    ) -> dict[int, float]:
+        """The log-likelihood of held-out latents by the number of components."""
+        if len(white) < 1 / HELD_OUT * 2:
+            return {}
+        held_out = held_out_indices(len(white), HELD_OUT, self.seed, groups=copy_groups(images))
+        seen, judged = np.delete(white, held_out, axis=0), white[held_out]
+        most = max(1, len(seen) // FEWEST_A_COMPONENT)
+        found: dict[int, float] = {}
+        for number, count in enumerate(COMPONENTS):
+            if count > most or (count > 2 and len(found) > 2 and _falls(found)):
+                break
+            found[count] = float(_fitted(seen, count, self.seed).score(judged))
+            if progress is not None:
+                progress(number + 1, len(COMPONENTS) + 1)
+        if progress is not None:
+            progress(len(COMPONENTS), len(COMPONENTS) + 1)
+        return found
+
+    def to_job(self) -> FittedJob:
+        """What the model file keeps beside the network."""
+        return self.mixture_.to_job()
+
+    def describe(self) -> Result:
+        """How many Gaussians there are, and what one alone would give."""
+        count, tried = len(self.mixture_.weights), self.log_likelihoods_
+        figures = {
+            "components": count,
+            "log_likelihoods": {str(tries): value for tries, value in tried.items()},
+        }
+        line = f"for `convae sample`: a mixture of {count} Gaussians over the latents"
+        if tried:
+            line += (
+                f" (log-likelihood of held-out images {tried[count]:.2f} nats; one Gaussian gives "
+                f"{tried[1]:.2f})"
+            )
+        return Result(figures, [line])
+
+    @classmethod
+    def from_job(cls, job: FittedJob, autoencoder: ConvAutoencoder, origin: str) -> Self:
+        """A fitted sampler from what `to_job` gave, for an untrusted file.
+
+        Raises:
+            ModelFileError: Something is missing, unknown or of the wrong kind.
+        """
+        sampler = cls(autoencoder)
+        sampler.autoencoder_ = autoencoder
+        latent_dim = autoencoder.architecture_.latent_dim
+        sampler.mixture_ = Mixture.from_job(job, latent_dim, origin)
+        return sampler
+
+    def _check_fitted(self) -> None:
+        check_is_fitted(self, "mixture_")
+
+
+class _Whitening:
+    """Brings latents to zero mean and unit covariance, and a mixture of such latents back.
+
+    Args:
+        mean: Of the latents, `(latent_dim,)`.
+        factor: A square root of their covariance, `(latent_dim, latent_dim)`.
+        inverse: Its inverse, but that it does not enlarge directions without spread.
+    """
+
+    def __init__(self, mean: Floats, factor: Floats, inverse: Floats) -> None:
+        self.mean, self.factor, self.inverse = mean, factor, inverse
+
+    @classmethod
+    def of(cls, latents: Floats) -> Self:
+        mean = latents.mean(axis=0)
+        _, scales, directions = np.linalg.svd(latents - mean, full_matrices=False)
+        scales = scales / np.sqrt(max(1, len(latents) - 1))
+        least = max(LEAST_SPREAD * float(scales.max(initial=0)), np.finfo(np.float32).tiny)
+        # Where nothing varies there is nothing to draw.
+        kept = np.where(scales > least, scales, 0)
+        inverse = np.divide(1, kept, out=np.zeros_like(kept), where=kept > 0)
+        return cls(mean, directions.T * kept, directions.T * inverse)
+
+    def whiten(self, latents: Floats) -> Floats:
+        return (latents - self.mean) @ self.inverse
+
+    def mixture(self, white: GaussianMixture) -> Mixture:
+        """The mixture of latents that a mixture of whitened ones stands for."""
+        means = self.mean + white.means_ @ self.factor.T
+        roots = self.factor @ np.linalg.cholesky(white.covariances_)
+        # Any root of a covariance becomes its Cholesky factor by a rotation: L = R^T of QR.
+        upper: Floats = np.asarray(np.linalg.qr(roots.transpose(0, 2, 1), mode="r"))
+        triangles = upper.transpose(0, 2, 1)
+        signs = np.where(np.diagonal(triangles, axis1=1, axis2=2) < 0, -1.0, 1.0)
+        factors = np.zeros((len(means), len(self.mean), len(self.mean)))
+        factors[:, :, : triangles.shape[2]] = triangles * signs[:, np.newaxis, :]
+        weights = white.weights_ / white.weights_.sum()
+        return Mixture(weights, means, np.tril(factors))
+
+
+def _fitted(white: Floats, count: int, seed: int) -> GaussianMixture:
+    if len(white) == 1:  # scikit-learn wants two
+        white = np.repeat(white, 2, axis=0)
+    mixture = GaussianMixture(
+        count, reg_covar=LEAST_VARIANCE, max_iter=MOST_ITERATIONS, random_state=seed
+    )
+    with warnings.catch_warnings():
+        # That it would still get a little better after so many steps, or that images are equal.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(white)
+
+
+def _falls(found: dict[int, float]) -> bool:
+    """Whether the last two of what was tried were both worse than what came before."""
+    *before, one, two = found.values()
+    return max(one, two) < max(before)
