@@ -20,6 +20,7 @@ Changed files are counted by `archive_fuzz.py` and `model_fuzz.py`; their result
 """
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -85,10 +86,21 @@ def prepare(folder: Path) -> dict[str, list[list[str]]]:
 def run(arguments: Sequence[str], folder: Path) -> float:
     """Run a command to its end; how many seconds it took."""
     started = time.monotonic()
-    done = subprocess.run([*CONVAE, *arguments], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(
+        [*CONVAE, *arguments], cwd=folder, env=_environment(folder), capture_output=True, text=True
+    )
     if done.returncode:
         raise SystemExit(f"convae {' '.join(arguments)}: {done.stderr}")
     return time.monotonic() - started
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """What JAX compiled is kept, so that most of the time is not spent on it."""
+    return {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -136,8 +148,8 @@ def kill_rows(quick: bool) -> list[Row]:
                     (results / path).parent.mkdir(parents=True, exist_ok=True)
                     (results / path).write_bytes(data)
                 with subprocess.Popen(
-                    [*CONVAE, *command], cwd=folder, stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
+                    [*CONVAE, *command], cwd=folder, env=_environment(folder),
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 ) as process:  # fmt: skip
                     time.sleep(dice.uniform(0.2, 1.1) * seconds)
                     process.send_signal(signal.SIGKILL)

@@ -223,6 +223,11 @@ def test_the_verb_goes_between_along_and_around_pictures(command, sampler_path, 
         done = command("sample", sampler_path, *options, "--out", out, "--overwrite")
         assert done.code == 0, done.err
         np.testing.assert_array_equal(np.load(out), np.rint(expected * 255).astype(np.uint8))
+    for options, shape in ((("--along", 3), (1, 9)), (("--around", one), (3, 3))):
+        sheet = tmp_path / "sheet.png"
+        command("sample", sampler_path, *options, "--out", sheet, "--overwrite")
+        sides = tuple(60 * side - 4 for side in shape)
+        assert read_image(sheet).shape[:2] == sides
 
 
 def test_the_verb_refuses_what_it_cannot_do_and_writes_nothing(

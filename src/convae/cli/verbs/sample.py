@@ -81,8 +81,9 @@ def sample(
             "--between goes alone, and --strength with --around; received another combination. "
             "Leave one out."
         )
-    default = SAMPLES if not between and not around and along is None else STEPS
-    num_images = default if count is None else count
+    varied = bool(around) and along is None
+    new = not between and not around and along is None
+    num_images = count if count is not None else SAMPLES if new else STEPS
     check_samples_path(out, num_images, overwrite=overwrite)
     trained = load_model(model)
     sampler = trained.job("sampling")
@@ -101,7 +102,8 @@ def sample(
         images = sampler.vary(read(around)[0], num_images, share, seed)
     else:
         images = sampler.sample(num_images, seed)
-    result = write_samples(out, images)
+    # What changes step by step stands in one row.
+    result = write_samples(out, images, 0 if new or varied else len(images))
     if as_json:
         echo_json({**result.figures, "files": result.files})
         return
