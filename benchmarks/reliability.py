@@ -104,13 +104,13 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """Every finished file under a folder, but for what differs from run to run."""
+    """Every finished file under a folder, but for what differs from run to run, and locks."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
         if path.is_file()
         and path.name not in ("history.csv", "checkpoint.safetensors")
-        and ".convae-" not in str(path.relative_to(folder))
+        and ".convae" not in str(path.relative_to(folder))
     }
 
 

@@ -1,33 +1,11 @@
-import json
 import re
-from pathlib import Path
 
 import click
 from numpy.typing import ArrayLike
 from sphinx.application import Sphinx
-from sphinx.errors import ConfigError
 from sphinx.util.typing import stringify_annotation
 
 import convae
-
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
-
-
-def measured(name: str, figure: str) -> float:
-    """A headline figure of a benchmark's result, so that no page quotes one from memory.
-
-    Raises:
-        ConfigError: The result is missing, or has no such figure.
-    """
-    path = RESULTS / f"{name}.json"
-    try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["headline"][figure])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ConfigError(
-            f"The pages need headline.{figure} of benchmarks/results/{name}.json; reading it gave "
-            f"{error!r}. Run: python benchmarks/{name}.py"
-        ) from error
-
 
 project = "convae"
 author = "The convae authors"
@@ -40,25 +18,7 @@ html_theme = "furo"
 html_title = "convae"
 html_copy_source = False
 
-myst_enable_extensions = ["substitution"]
 myst_heading_anchors = 3
-myst_substitutions = {
-    "reference_test_mse": f"{measured('reference', 'test_mse'):.4f}",
-    "pca16_test_mse": f"{measured('reference', 'pca16_test_mse'):.4f}",
-    "flagged_doubled_1pct": f"{measured('calibration', 'realised_at_1pct_doubled'):.1%}",
-    "flagged_doubled_5pct": f"{measured('calibration', 'realised_at_5pct_doubled'):.1%}",
-    **{
-        figure: f"{measured('quality', figure):.4f}"
-        for figure in (
-            "fast_test_mse",
-            "fast_refined_test_mse",
-            "same_size_test_mse",
-            "same_size_refined_test_mse",
-            "best_unrefined_test_mse",
-            "best_test_mse",
-        )
-    },
-}
 
 # A word in single backticks is code, as in Markdown, and two hyphens begin an option.
 default_role = "code"

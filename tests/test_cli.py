@@ -665,6 +665,8 @@ def test_a_store_is_named_and_can_be_used_as_data(command, model_path, tmp_path,
 def test_a_store_that_cannot_be_is_refused_before_anything_is_read(
     command, model_path, tmp_path, verb
 ):
+    empty = tmp_path / "empty"
+    empty.mkdir()
     np.save(tmp_path / "labels.npy", np.arange(9))
     before = tree(tmp_path)
     for store, text in (
@@ -672,9 +674,9 @@ def test_a_store_that_cannot_be_is_refused_before_anything_is_read(
         ("labels.npy", "in place of stored images; "),
     ):
         arguments = {
-            "train": ("train", "missing", "--out", tmp_path / "out"),
-            "reconstruct": ("reconstruct", model_path, "missing", "--out", tmp_path / "out"),
-            "embed": ("embed", model_path, "missing", tmp_path / "out.npy"),
+            "train": ("train", empty, "--out", tmp_path / "out"),
+            "reconstruct": ("reconstruct", model_path, empty, "--out", tmp_path / "out"),
+            "embed": ("embed", model_path, empty, tmp_path / "out.npy"),
         }[verb]
         store = tmp_path / store
         assert text in one_error(command(*arguments, "--store", store, "--overwrite"))
@@ -694,6 +696,40 @@ def test_a_store_that_exists_is_replaced_on_request_alone(command, model_path, p
     done = command("embed", model_path, pictures, tmp_path / "x.npy", "--store", store,
                    "--overwrite")  # fmt: skip
     assert (done.code, np.load(store).shape) == (0, (3, 28, 28, 1))
+
+
+def test_results_never_replace_pictures_that_are_read(command, model_path, pictures, tmp_path):
+    for name in ("gallery.png", "output_image.png"):
+        (pictures / name).write_bytes(next(pictures.glob("*.png")).read_bytes())
+    before = tree(pictures)
+    for verb in (("reconstruct", model_path, pictures), ("train", pictures, *SMALL)):
+        text = one_error(command(*verb, "--out", pictures, "--overwrite"))
+        assert "must not replace what it is made of" in text
+        assert tree(pictures) == before
+
+
+def test_a_mistake_is_named_before_a_file_that_is_in_the_way(
+    command, model_path, pictures, tmp_path
+):
+    out = tmp_path / "out"
+    assert command("reconstruct", model_path, pictures, "--out", out).code == 0
+    for arguments, text in (
+        ((tmp_path / "none.safetensors", pictures), "none.safetensors"),
+        ((model_path, tmp_path / "none"), "A data set must be one of"),
+    ):
+        assert text in one_error(command("reconstruct", *arguments, "--out", out))
+
+
+def test_a_tilde_in_quotes_is_no_place(command, model_path, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = tree(tmp_path)
+    for verb in (
+        ("embed", model_path, pictures, "~/latents.npy"),
+        ("train", pictures, "--out", "~/out", *SMALL),
+        ("reconstruct", model_path, pictures, "--out", "~"),
+    ):
+        assert "A ~ is expanded by the shell" in one_error(command(*verb))
+        assert tree(tmp_path) == before
 
 
 def test_latents_never_replace_the_store(command, pictures, model_path, tmp_path):

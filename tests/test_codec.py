@@ -276,6 +276,16 @@ def test_a_network_that_is_too_large_to_decode_is_refused_before_it_is_trained(m
         ImageCodec(ConvAutoencoder(filters=(64,) * 4)).fit(images)
 
 
+def test_one_image_alone_is_coded_by_its_latents(fitted, digits, monkeypatch, tmp_path):
+    learn_in_steps(monkeypatch, 3)
+    codec = ImageCodec(fitted).fit(digits[:1])
+    codec.compress(digits[:1], tmp_path / "x.cae", tiny=True)
+    with codec.open(tmp_path / "x.cae") as archive:
+        found = archive[0] / 255.0
+    rebuilt = fitted.reconstruct(digits[:1], refinement_steps=4)
+    np.testing.assert_allclose(found, rebuilt[0], atol=0.02)
+
+
 def test_one_image_alone_is_learned_from(monkeypatch):
     learn_in_steps(monkeypatch, 2)
     model, trials = fit_contexts(Tiles.of(smooth_images(1, 12, 12, 1)), 8, 0)

@@ -303,7 +303,11 @@ def test_names_that_meet_all_come_back_and_a_table_tells_of_them(command, tmp_pa
              "a.jpg.png/q.png", "n" * 300]  # fmt: skip
     images = archive_of(tmp_path / "x.cae", *names)
     out = tmp_path / "out"
-    assert command("decompress", tmp_path / "x.cae", out).code == 0
+    done = command("decompress", tmp_path / "x.cae", out)
+    assert (done.code, "3 could not be called after their pictures: names.csv" in done.out) == (
+        0,
+        1,
+    )
     assert sum(path.is_file() for path in out.rglob("*.png")) == len(names)
     with (out / "names.csv").open(newline="", encoding="utf-8") as table:
         told = {row["name"]: row["file"] for row in csv.DictReader(table)}
@@ -341,6 +345,7 @@ def test_no_verb_writes_over_what_it_reads(command, codec_path, pictures, tmp_pa
     (tmp_path / "b.npy").write_bytes(archive.read_bytes())
     np.save(array, np.zeros((3, 28, 28), np.uint8))
     (tmp_path / "link").symlink_to(codec_path)
+    (tmp_path / "linked").symlink_to(pictures)
     before = {path: path.read_bytes() for path in (codec_path, archive, array, tmp_path / "b.npy")}
     for arguments in (
         ("compress", codec_path, pictures, codec_path),
@@ -348,6 +353,9 @@ def test_no_verb_writes_over_what_it_reads(command, codec_path, pictures, tmp_pa
         ("compress", codec_path, array, array),
         ("embed", codec_path, array, array),
         ("decompress", tmp_path / "b.npy", tmp_path / "b.npy"),
+        ("decompress", archive, archive),
+        ("compress", codec_path, pictures, pictures / "digit0.png"),
+        ("compress", codec_path, tmp_path / "linked", pictures / "digit0.png"),
     ):
         done = command(*arguments, "--overwrite")
         assert done.code == 1
@@ -402,6 +410,11 @@ def test_misuse_of_the_verbs_is_refused(command, codec_path, model_path, picture
         (("compress", codec_path, pictures, out, "--max-error", "200"), "max_error must be from 0"),
         (("compress", codec_path, pictures, out, "--lossless", "--max-error", "1"), "--lossless"),
         (("decompress", pictures / "digit0.png", out), "must be a whole archive of images"),
+        (("decompress", out, tmp_path / "new.png"), "OUTPUT must be a folder, or an array"),
+        (
+            ("compress", codec_path, pictures, out, "--append", "--overwrite"),
+            "--append must not be",
+        ),
     ):
         done = command(*arguments)
         assert done.code == 1

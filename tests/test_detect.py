@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from convae import AnomalyDetector, ConvAutoencoder
+from convae import AnomalyDetector, ConvAutoencoder, load_model
 from convae.images import read_image, write_image
 from convae.jobs.anomaly.detections import write_detections
 from convae.storage.modelfile import read_model
@@ -119,6 +119,28 @@ def test_only_so_many_overlays_are_left_and_those_of_an_earlier_search_are_gone(
     assert not (tmp_path / "none" / "overlays").exists()
 
 
+def test_the_usual_rate_is_raised_to_what_the_calibration_supports(
+    command, detector_path, pictures, tmp_path
+):
+    done = command("detect", detector_path, pictures, "--out", tmp_path / "out", "--json")
+    smallest = load_model(detector_path).job("anomalies").calibration_.smallest_rate
+    assert smallest > 0.01
+    assert json.loads(done.out)["false_alarm_rate"] == smallest
+    assert f"support a false-alarm rate of {smallest:.3g} or more, which is taken" in done.err
+    options = ("--out", tmp_path / "out", "--overwrite", "--false-alarm-rate", 0.01)
+    done = command("detect", detector_path, pictures, *options)
+    assert (done.code, "needs at least 99 calibration images" in done.err) == (1, True)
+
+
+def test_a_search_never_reads_what_it_left(command, detector_path, pictures):
+    options = ("--out", pictures, "--false-alarm-rate", 0.1, "--overwrite")
+    assert command("detect", detector_path, pictures, *options).code == 0
+    before = sorted(pictures.rglob("*"))
+    done = command("detect", detector_path, pictures, *options)
+    assert (done.code, "must not replace what it is made of" in done.err) == (1, True)
+    assert sorted(pictures.rglob("*")) == before
+
+
 def test_an_exit_code_tells_a_pipeline_on_request(command, detector_path, pictures, tmp_path):
     options = ("--out", tmp_path, "--false-alarm-rate", "0.1", "--overwrite")
     assert command("detect", detector_path, pictures, *options).code == 0
@@ -143,7 +165,9 @@ def test_other_normal_images_can_calibrate(command, detector_path, pictures, tmp
 def test_a_rate_that_the_images_do_not_support_is_refused_before_any_is_read(
     command, detector_path, tmp_path
 ):
-    done = command("detect", detector_path, tmp_path / "nowhere", "--out", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    options = ("--out", tmp_path / "out", "--false-alarm-rate", 0.01)
+    done = command("detect", detector_path, tmp_path / "empty", *options)
     assert done.code == 1
     assert "A false-alarm rate of 0.01 needs at least 99 calibration images" in done.err
     assert not (tmp_path / "out").exists()

@@ -177,8 +177,8 @@ def test_pictures_in_tiles_are_unpacked_as_an_array_and_as_files(codec, tmp_path
     large = likely_images(random_model(), 3, 29, 31)
     codec.compress(large, tmp_path / "x.cae", names=["a", "b", "c"])
     with codec.open(tmp_path / "x.cae") as archive:
-        assert write_array(archive, tmp_path / "x.npy") == 3
-        assert write_pictures(archive, tmp_path / "out") == 3
+        assert write_array(archive, tmp_path / "x.npy").figures["num_images"] == 3
+        assert write_pictures(archive, tmp_path / "out").figures["num_images"] == 3
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), large[..., 0])
     for name, image in zip("abc", large, strict=True):
         np.testing.assert_array_equal(read_exact(tmp_path / "out" / f"{name}.png"), image)

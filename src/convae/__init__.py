@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convae.coding.archive import ImageArchive
     from convae.datasets import Dataset, exact_batches, fitted_batches, load_dataset
     from convae.datasets.layout import check_training_folder
+    from convae.datasets.load import check_dataset
     from convae.errors import ConvaeError
     from convae.images import PICTURE_EXTENSIONS, read_images
     from convae.jobs.anomaly.detections import check_detections, write_detections
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from convae.report.result import Result
     from convae.report.runs import (
         CHECKPOINT,
+        OUTPUT_IMAGE,
         check_folder,
         check_latents_path,
         check_reconstructions,
@@ -47,6 +49,7 @@ __all__ = [
     "CHECKPOINT",
     "LOSS_NAMES",
     "OPTIMIZER_NAMES",
+    "OUTPUT_IMAGE",
     "PICTURE_EXTENSIONS",
     "PRESETS",
     "SCHEDULE_NAMES",
@@ -65,6 +68,7 @@ __all__ = [
     "TrainedModel",
     "__version__",
     "add_jobs",
+    "check_dataset",
     "check_detections",
     "check_folder",
     "check_latents_path",
@@ -106,6 +110,7 @@ _HOMES = {
     "LOSS_NAMES": "convae.architecture.recipe",
     "LatentSampler": "convae.jobs.sample.sampler",
     "OPTIMIZER_NAMES": "convae.architecture.recipe",
+    "OUTPUT_IMAGE": "convae.report.runs",
     "PICTURE_EXTENSIONS": "convae.images",
     "PRESETS": "convae.architecture.recipe",
     "Result": "convae.report.result",
@@ -116,6 +121,7 @@ _HOMES = {
     "add_jobs": "convae.jobs.training",
     "check_detections": "convae.jobs.anomaly.detections",
     "check_folder": "convae.report.runs",
+    "check_dataset": "convae.datasets.load",
     "check_latents_path": "convae.report.runs",
     "check_output": "convae.storage.files",
     "check_reconstructions": "convae.report.runs",

@@ -451,7 +451,7 @@ class ImageArchive(Sequence[NDArray[Any]]):
         received = "one that codes otherwise" if models else "none"
         raise ModelFileError(
             f"{self.name} must be read with the model that coded it, {wanted}; received "
-            f"{received}. Pass that model."
+            f"{received}. Pass that model (--model on the command line)."
         )
 
     def _read_index(self) -> list[Entry]:

@@ -198,6 +198,20 @@ def load_dataset(
     return _from_pictures(name, printable(name), (read_paths(path, settings), None))
 
 
+def check_dataset(name_or_path: str | os.PathLike[str]) -> None:
+    """Refuse, before any work, what `load_dataset` cannot find.
+
+    Args:
+        name_or_path: As in `load_dataset`.
+
+    Raises:
+        DataError: It is neither the name of a data set nor a path where something is.
+    """
+    name = os.fspath(name_or_path)
+    if name not in NAMES:
+        check_exists(Path(name), name)
+
+
 def check_exists(path: Path, name: str) -> None:
     """Refuse a path where nothing is.
 

@@ -20,6 +20,8 @@ from convae.errors import OutputError
 
 # Elsewhere an open file cannot be removed anyway, and a folder cannot be opened.
 _HAS_LOCKS = os.name == "posix"
+# Endings of what is found in a folder of pictures and is none of them.
+_RESULTS = (".cae", ".csv", ".html", ".npy", ".npz", ".safetensors")
 _UNFINISHED = re.compile(r"\.convae-[0-9a-f]{16}\.part")
 # Folders that this process has looked through.
 _swept: set[str] = set()
@@ -136,13 +138,14 @@ def check_output(
 
     Args:
         path: What would be written.
-        inputs: What is read; what is no path of a file is passed over.
+        inputs: What is read: files, and folders with what is in them, but for files with an ending
+            that only results have. What is no path is passed over.
         overwrite: Whether another file that exists may be replaced.
 
     Raises:
         OutputError: It is one of the inputs, or exists.
     """
-    if any(_is_same(path, given) for given in inputs):
+    if any(_is_same(path, given) or _is_inside(path, given) for given in inputs):
         raise OutputError(
             f"A result must not replace what it is made of; {printable(path)} is read, too. Choose "
             f"another place."
@@ -161,9 +164,28 @@ def _is_same(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool
         return False
 
 
+def _is_inside(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Whether something that exists in a folder may be one of the pictures that are read there."""
+    if Path(path).suffix.lower() in _RESULTS:
+        return False
+    try:
+        return (
+            Path(path).exists()
+            and Path(folder).is_dir()
+            and Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+        )
+    except (OSError, ValueError):
+        return False
+
+
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what the system says against writing into an `OutputError` that names `path`."""
+    if os.fspath(path) == "~" or str(path).startswith(f"~{os.sep}"):
+        raise OutputError(
+            f"A result must have a place that the system knows; received {printable(path)}. A ~ is "
+            f"expanded by the shell, and not in quotes: write the path in full."
+        )
     try:
         yield
     except OutputError:

@@ -96,9 +96,19 @@ def compress(
 
     In Python: `ImageCodec.compress`.
     """
-    from convae import FormatSizes, check_output, compare_formats, load_model, newer_formats
+    from convae import (
+        FormatSizes,
+        check_dataset,
+        check_output,
+        compare_formats,
+        load_model,
+        newer_formats,
+    )
 
-    check_output(output, [model, images], overwrite=overwrite or append)
+    if append and overwrite:
+        raise ParameterError(
+            "--append must not be combined with --overwrite: it keeps what is there. Leave one out."
+        )
     if lossless and max_error:
         raise ParameterError(
             f"--lossless must not be combined with a --max-error above 0; received {max_error}. "
@@ -110,6 +120,8 @@ def compress(
             "out."
         )
     trained = load_model(model)
+    check_dataset(images)
+    check_output(output, [model, images], overwrite=overwrite or append)
     codec = trained.job("codec")
     skipped: list[tuple[str, str]] = []
     notes: list[str] = []

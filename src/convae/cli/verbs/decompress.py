@@ -8,6 +8,7 @@ import click
 from convae.cli.options import examples, json_option, overwrite_option
 from convae.cli.output import echo_json, say
 from convae.cli.progress import counted
+from convae.errors import ParameterError
 from convae.storage.files import printable
 
 
@@ -35,10 +36,24 @@ def decompress(
 
     In Python: `ImageCodec.open`, or `ImageArchive` for an archive that holds its model.
     """
-    from convae import ImageArchive, check_output, load_model, write_array, write_pictures
+    from convae import (
+        PICTURE_EXTENSIONS,
+        ImageArchive,
+        check_output,
+        load_model,
+        write_array,
+        write_pictures,
+    )
 
-    if output.suffix == ".npy":
-        check_output(output, [archive, *filter(None, [model])], overwrite=overwrite)
+    ending = output.suffix.lower()
+    if ending in (".npz", *PICTURE_EXTENSIONS) and not output.is_dir():
+        raise ParameterError(
+            f"OUTPUT must be a folder, or an array that ends in .npy; received "
+            f"{printable(output)}. Choose one of them."
+        )
+    # A folder may exist; whether its files may be replaced is known when they have names.
+    inputs = [archive, *filter(None, [model])]
+    check_output(output, inputs, overwrite=overwrite or output.suffix != ".npy")
     codec = None if model is None else load_model(model).job("codec")
     write = (
         write_array
@@ -49,10 +64,8 @@ def decompress(
         ImageArchive(archive) if codec is None else codec.open(archive) as opened,
         counted(f"unpacking {printable(archive)}") as progress,
     ):
-        num_bytes = opened.num_pixel_bytes()
-        num_images = write(opened, output, progress)
+        result = write(opened, output, progress)
     if as_json:
-        figures = {"num_images": num_images, "num_pixel_bytes": num_bytes}
-        echo_json({**figures, "files": {"images": str(output)}})
+        echo_json({**result.figures, "files": result.files})
         return
-    say(f"{num_images:,} images, {num_bytes:,} bytes of pixels", f"wrote {output}")
+    say(*result.lines, f"wrote {output}")

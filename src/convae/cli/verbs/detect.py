@@ -14,10 +14,11 @@ from convae.cli.options import (
     out_option,
     overwrite_option,
 )
-from convae.cli.output import finish
+from convae.cli.output import finish, say
 from convae.cli.reading import load, load_for
 
 ANOMALIES_FOUND = 3
+USUAL_RATE = 0.01
 
 
 @click.command(
@@ -30,9 +31,8 @@ ANOMALIES_FOUND = 3
 @click.option(
     "--false-alarm-rate",
     type=float,
-    default=0.01,
-    show_default=True,
-    help="Share of normal images that may be flagged.",
+    help="Share of normal images that may be flagged. Default: 0.01, or the smallest that the "
+    "calibration images support.",
 )
 @click.option(
     "--calibrate",
@@ -56,7 +56,7 @@ def detect(
     context: click.Context,
     model: Path,
     images: str,
-    false_alarm_rate: float,
+    false_alarm_rate: float | None,
     calibrate: str | None,
     out: Path,
     count: int,
@@ -75,16 +75,31 @@ def detect(
 
     In Python: `AnomalyDetector`, and `write_detections` for the files.
     """
-    from convae import check_detections, load_model, prepare_folder, write_detections
+    from convae import (
+        check_dataset,
+        check_detections,
+        load_model,
+        prepare_folder,
+        write_detections,
+    )
 
-    check_detections(out, overwrite=overwrite)
     trained = load_model(model)
+    check_dataset(images)
+    check_detections(out, [images], overwrite=overwrite)
     detector = trained.job("anomalies")
-    detector.false_alarm_rate = false_alarm_rate
     height, width, channels = trained.architecture.image_shape
     if calibrate is not None:
         plain = replace(reading, store=None)
         detector.calibrate(load(calibrate, plain, (height, width), channels).train)
+    smallest = detector.calibration_.smallest_rate
+    if false_alarm_rate is None and smallest > USUAL_RATE:
+        false_alarm_rate = smallest
+        say(
+            f"the calibration images support a false-alarm rate of {smallest:.3g} or more, which "
+            f"is taken; for {USUAL_RATE} there must be {1 / USUAL_RATE - 1:.0f} of them",
+            err=True,
+        )
+    detector.false_alarm_rate = USUAL_RATE if false_alarm_rate is None else false_alarm_rate
     detector.offset_  # noqa: B018 # refuses a rate before images are read
     dataset, judged, names = load_for(trained, images, reading)
     prepare_folder(out)

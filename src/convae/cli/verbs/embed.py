@@ -47,16 +47,24 @@ def embed(
 
     In Python: `ConvAutoencoder.transform`, and `write_latents` for the file.
     """
-    from convae import check_latents_path, check_output, load_model, prepare_folder, write_latents
+    from convae import (
+        check_dataset,
+        check_latents_path,
+        check_output,
+        load_model,
+        prepare_folder,
+        write_latents,
+    )
 
     check_latents_path(output)
+    trained = load_model(model)
+    check_dataset(images)
     check_output(output, [model, images], overwrite=overwrite)
     if reading.store == output:
         raise ParameterError(
             f"OUTPUT must be another file than --store; received {printable(output)} for both. "
             f"Pass another path for one of them."
         )
-    trained = load_model(model)
     trained.network.start()
     dataset, originals, names = load_for(trained, images, reading)
     prepare_folder(output.parent)

@@ -57,14 +57,16 @@ def reconstruct(
     In Python: `ConvAutoencoder.reconstruct`, and `write_reconstructions` for the files.
     """
     from convae import (
+        check_dataset,
         check_reconstructions,
         load_model,
         prepare_folder,
         write_reconstructions,
     )
 
-    check_reconstructions(out, [images], overwrite=overwrite)
     trained = load_model(model)
+    check_dataset(images)
+    check_reconstructions(out, [images], overwrite=overwrite)
     trained.network.start()
     dataset, originals, names = load_for(trained, images, reading)
     prepare_folder(out)

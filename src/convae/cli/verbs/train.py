@@ -158,7 +158,13 @@ def train(
 
     In Python: `train_model`, `add_jobs` for --model, or `ConvAutoencoder.fit`.
     """
-    from convae import ConvAutoencoder, check_folder, check_training_folder
+    from convae import (
+        OUTPUT_IMAGE,
+        ConvAutoencoder,
+        check_folder,
+        check_output,
+        check_training_folder,
+    )
 
     jobs = _jobs(asked, others)
     changes = {name: value for name, value in others.items() if value is not None}
@@ -175,6 +181,7 @@ def train(
         height, width, depth = estimator.architecture_.image_shape
         shape = (height, width)
     check_folder(out, overwrite=overwrite, resume=resume)
+    check_output(out / OUTPUT_IMAGE, [data])
     for_anomalies = any(job.kind.name == "anomalies" for job in jobs)
     check_training_folder(data, for_anomalies=for_anomalies)
     dataset = load(data, reading, shape[0] if shape and len(shape) == 1 else shape, depth)

@@ -3,6 +3,7 @@
 import base64
 import csv
 import html
+import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -169,8 +170,8 @@ def write_detections(
             "images": [found.to_json() for found in detections],
         },
         [
-            f"{num_flagged:,} of {len(detections):,} images flagged; at most {rate:g} of normal "
-            f"images would be"
+            f"{num_flagged:,} of {len(detections):,} images flagged, at a false-alarm rate of "
+            f"{rate:.3g}"
         ],
         {"table": str(folder / TABLE), "page": str(folder / PAGE)},
     )
@@ -206,18 +207,21 @@ def _rows(detections: Sequence[Detection], shown: set[int]) -> list[tuple[object
     return rows
 
 
-def check_detections(folder: Path, *, overwrite: bool) -> None:
+def check_detections(
+    folder: Path, inputs: Sequence[str | os.PathLike[str]] = (), *, overwrite: bool
+) -> None:
     """Refuse, before any work, to replace what a search would replace.
 
     Args:
         folder: Where the search is to write.
+        inputs: What is read.
         overwrite: Whether an earlier search there may be replaced.
 
     Raises:
         OutputError: There is one, or something else in its place.
     """
     for name in (TABLE, PAGE, OVERLAYS):
-        check_output(folder / name, overwrite=overwrite)
+        check_output(folder / name, inputs, overwrite=overwrite)
 
 
 def _earlier_overlays(folder: Path) -> list[str]:

@@ -230,8 +230,12 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
             "smallest_false_alarm_rate": calibration.smallest_rate,
             "warnings": warnings,
         }
-        text = f"for `convae detect`, the score {choice.score!r}: {choice.reason}"
-        return Result(figures, [text, *warnings])
+        texts = [
+            f"for `convae detect`, the score {choice.score!r}: {choice.reason}",
+            f"  {len(calibration.scores):,} calibration images support false-alarm rates from "
+            f"{calibration.smallest_rate:.3g}",
+        ]
+        return Result(figures, [*texts, *warnings])
 
     def _copies_told(self) -> list[str]:
         if not self.num_copies_:

@@ -12,6 +12,7 @@ from convae.errors import ParameterError
 from convae.images import write_image
 from convae.images.store import check_room
 from convae.jobs.codec.naming import changed, file_names, folds_case
+from convae.report.result import Result
 from convae.report.tables import csv_table
 from convae.storage.files import check_output, open_whole, results_folder, write_whole
 
@@ -26,7 +27,7 @@ def write_pictures(
     progress: Progress | None = None,
     *,
     overwrite: bool = False,
-) -> int:
+) -> Result:
     """Write every image as PNG, under its name or its number (`convae.jobs.codec.naming`).
 
     `names.csv` tells the names of pictures whose files could not be called after them.
@@ -38,7 +39,7 @@ def write_pictures(
         overwrite: Whether files that exist may be replaced.
 
     Returns:
-        How many there are.
+        How many images there are, and what their pixels take.
 
     Raises:
         ModelFileError: The archive is damaged.
@@ -64,10 +65,17 @@ def write_pictures(
         write_image(folder / file, image)
         if progress is not None:
             progress(number + 1, len(archive))
-    return len(archive)
+    result = _result(archive, folder)
+    if not renamed:
+        return result
+    line = f"{len(renamed):,} could not be called after its picture: {NAMES} tells its name"
+    if len(renamed) > 1:
+        line = f"{len(renamed):,} could not be called after their pictures: {NAMES} tells the names"
+    figures = {**result.figures, "num_renamed": len(renamed)}
+    return Result(figures, [*result.lines, line], result.files)
 
 
-def write_array(archive: ImageArchive, path: Path, progress: Progress | None = None) -> int:
+def write_array(archive: ImageArchive, path: Path, progress: Progress | None = None) -> Result:
     """Write all images as one .npy file, a part at a time.
 
     Args:
@@ -76,7 +84,7 @@ def write_array(archive: ImageArchive, path: Path, progress: Progress | None = N
         progress: Called with the images written and all images.
 
     Returns:
-        How many there are.
+        How many images there are, and what their pixels take.
 
     Raises:
         ModelFileError: The archive is damaged.
@@ -106,7 +114,16 @@ def write_array(archive: ImageArchive, path: Path, progress: Progress | None = N
             done += len(images)
             if progress is not None:
                 progress(done, len(archive))
-    return done
+    return _result(archive, path)
+
+
+def _result(archive: ImageArchive, path: Path) -> Result:
+    num_images, num_bytes = len(archive), archive.num_pixel_bytes()
+    return Result(
+        {"num_images": num_images, "num_pixel_bytes": num_bytes},
+        [f"{num_images:,} images, {num_bytes:,} bytes of pixels"],
+        {"images": str(path)},
+    )
 
 
 def _images(archive: ImageArchive) -> Iterator[NDArray[Any]]:

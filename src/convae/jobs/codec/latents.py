@@ -83,7 +83,10 @@ def _basis(
     # A latent that changes no pixel would lead to a division by zero.
     gram += 1e-6 * max(np.trace(gram), 1e-12) / latent_dim * np.eye(latent_dim)
     root = np.linalg.cholesky(gram)
-    spread, directions = np.linalg.eigh(np.atleast_2d(np.cov(((latents - mean) @ root).T)))
+    centered = (latents - mean) @ root
+    # Not `np.cov`, which a single image leaves without a number.
+    covariance = centered.T @ centered / max(1, len(latents) - 1)
+    spread, directions = np.linalg.eigh(covariance)
     kept = spread >= LEAST_SPREAD**2 * max(spread.max(), 1e-12)
     kept[-1] = True
     directions = directions[:, kept][:, ::-1]
