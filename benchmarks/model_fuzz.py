@@ -17,6 +17,7 @@ memory, at the most, was above what the sound models need.
 """
 
 import argparse
+import copy
 import hashlib
 import json
 import math
@@ -176,7 +177,8 @@ def change_document(document: Any, chance: random.Random) -> None:  # noqa: ANN4
             (value + 1, value - 1, -value, value * 2, value / 2, float(value))
         )
     else:
-        node[key] = chance.choice(NUMBERS + OTHERS)
+        # A copy: a later change would go into the constant.
+        node[key] = copy.deepcopy(chance.choice(NUMBERS + OTHERS))
 
 
 def change_tensor(tensors: dict[str, tuple[str, list[Any], bytes]], chance: random.Random) -> None:

@@ -62,6 +62,12 @@ def test_just_enough_images_support_a_rate_and_one_fewer_does_not(count, rate):
             Calibration(scores[1:]).threshold(rate)
 
 
+@pytest.mark.parametrize("rate", [5e-324, 1e-300, 1e-18])
+def test_a_rate_of_nearly_nothing_is_refused_like_any_other(rate):
+    with pytest.raises(ParameterError, match="needs at least 999,999,999,999,999 calibration"):
+        Calibration(np.zeros(9)).threshold(rate)
+
+
 def share_flagged(together, seed):
     """How many fresh images a nearest-neighbor score flags at 0.1 if all are doubled."""
     random = np.random.default_rng(seed)

@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 
 # 0.29 * 100 is 28.999999999999996.
 _ROUNDING = 1e-9
+# No set of images is large enough for a smaller one.
+_TINY_RATE = 1e-15
 MOST_ANOMALIES = 0.25
 
 
@@ -87,7 +89,8 @@ class Calibration:
         check_rate(false_alarm_rate)
         rank = math.floor(false_alarm_rate * (len(self.scores) + 1) + _ROUNDING)
         if rank < 1:
-            needed = math.ceil(1 / false_alarm_rate - _ROUNDING) - 1
+            # One over the smallest numbers there are is infinite.
+            needed = math.ceil(1 / max(false_alarm_rate, _TINY_RATE) - _ROUNDING) - 1
             raise ParameterError(
                 f"A false-alarm rate of {false_alarm_rate:g} needs at least {needed:,} calibration "
                 f"images; received {len(self.scores):,}, which support {self.smallest_rate:.3g} or "
