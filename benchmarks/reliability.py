@@ -16,7 +16,8 @@ what differs from one thread's answers is counted.
 Memory: the peak of a process that compresses one color picture of 8,000 x 8,000, and of one that
 decompresses it.
 
-Changed files are counted by `archive_fuzz.py` and `model_fuzz.py`; their results are added here.
+Changed files are counted by `archive_fuzz.py` and `model_fuzz.py`; their results are added here, if
+there are any.
 """
 
 import json
@@ -42,6 +43,18 @@ from convae.images import read_image, write_image
 NUM_KILLS, NUM_THREADS, NUM_TRIALS, SIDE, SEED = 200, 8, 4, 8_000, 0
 CONVAE = (sys.executable, "-m", "convae")
 TRAINING = ("--filters", "4", "--latent-dim", "4", "--epochs", "2", "--seed", "0")
+
+# Runs a command and tells its peak. Not by `getrusage`, which counts what this process had when it
+# started the other one.
+PEAK = """
+import sys
+from pathlib import Path
+from convae.cli.main import main
+code = main(sys.argv[1:])
+status = Path("/proc/self/status").read_text().splitlines()
+print(*(line.split()[1] for line in status if line.startswith("VmHWM")), file=sys.stderr)
+sys.exit(code)
+"""
 
 Row = dict[str, Any]
 
@@ -155,10 +168,11 @@ def kill_rows(quick: bool) -> list[Row]:
                     process.send_signal(signal.SIGKILL)
                 found = files_in(results)
                 damaged += mixed(found, old, new)
-                run(command, folder)
+                # What was added before the kill is refused if it is added again.
+                if found != new or "--append" not in command:
+                    run(command, folder)
                 left += any(".convae" in path.name for path in results.rglob("*"))
-                # What was added before the kill is added once more.
-                damaged += files_in(results) != new and "--append" not in command
+                damaged += files_in(results) != new
             row: Row = {"part": "kills", "what": f"{command[0]}, {name}", "tried": count}
             rows.append(row | {"wrong": damaged + left, "mb": 0.0})
             print(rows[-1], flush=True)
@@ -203,13 +217,8 @@ def peak_rows(quick: bool) -> list[Row]:
             ("compress", ["compress", model, "large", "x.cae"]),
             ("decompress", ["decompress", "x.cae", "again", "--model", model]),
         ):
-            program = (
-                "import resource, sys; from convae.cli.main import main; code = main(sys.argv[1:]);"
-                "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr);"
-                "sys.exit(code)"
-            )
             done = subprocess.run(
-                [sys.executable, "-c", program, *arguments], cwd=folder, capture_output=True,
+                [sys.executable, "-c", PEAK, *arguments], cwd=folder, capture_output=True,
                 text=True,
             )  # fmt: skip
             if done.returncode:
@@ -239,13 +248,13 @@ def make_pictures(folder: Path, side: int) -> None:
 
 def fuzzed() -> dict[str, float]:
     """How many changed files the fuzzers tried, and how many were taken wrongly."""
-    headlines = [
-        json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["headline"]
-        for name in ("archive_fuzz", "model_fuzz")
-    ]
+    paths = [FOLDER / f"{name}.json" for name in ("archive_fuzz", "model_fuzz")]
+    if not all(path.exists() for path in paths):
+        return {}
+    archives, models = (json.loads(path.read_text(encoding="utf-8"))["headline"] for path in paths)
     return {
-        "mutants": headlines[0]["changed_archives"] + headlines[1]["mutants"],
-        "mutant_faults": headlines[0]["wrong_pixels"] + headlines[1]["mutant_faults"],
+        "mutants": archives["changed_archives"] + models["mutants"],
+        "mutant_faults": archives["wrong_pixels"] + models["mutant_faults"],
     }
 
 

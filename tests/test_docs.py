@@ -25,7 +25,7 @@ PAGES = {
 }
 QUICKSTART_PAGE = "docs/quickstart.md"
 QUICKSTART = PAGES[QUICKSTART_PAGE]
-README, FIGURES = "README.md", "docs/figures.md"
+README, FIGURES, RELIABILITY = "README.md", "docs/figures.md", "docs/reliability.md"
 MEASURED_HEADER = "| what | figure | beside it | command |"
 
 
@@ -410,6 +410,40 @@ MEASURED = {
             "peak memory, pages of the file excluded: {memory_ratio_1m_vs_10k:.2f}x",
         ),
         ("install_size", "default install", "{mb:.0f} MB", "{packages:.0f} packages"),
+    ],
+    RELIABILITY: [
+        (
+            "odd_files",
+            "odd picture files",
+            "{faults:.0f} faults",
+            "of {files:,.0f}: {came_back_exactly:,.0f} came back exactly, "
+            "{named_with_a_reason:,.0f} were named with a reason",
+        ),
+        ("reliability", "killed", "{kill_faults:.0f} faults", "of {kills:.0f}"),
+        (
+            "reliability",
+            "eight threads",
+            "{threads_wrong:.0f} differ",
+            "each from a model that was just read",
+        ),
+        (
+            "reliability",
+            "peak memory",
+            "{peak_mb_64mp:.0f} MB",
+            "color of 8 bits, packed and unpacked",
+        ),
+        (
+            "archive_fuzz",
+            "changed archives",
+            "{wrong_pixels:.0f} faults",
+            "of {changed_archives:,.0f}",
+        ),
+        (
+            "calibration",
+            "false alarms at a stated rate of 1%, each image learned from twice",
+            "{realised_at_1pct_doubled:.1%}",
+            "at 5%: {realised_at_5pct_doubled:.1%}",
+        ),
     ],
 }
 
