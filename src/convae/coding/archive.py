@@ -334,13 +334,6 @@ class ImageArchive(Sequence[NDArray[Any]]):
                 found.update((block.kind.shape[1:], block.kind.dtype) for block in blocks)
         return found
 
-    def num_pixel_bytes(self) -> int:
-        """What the pixels of all images take, decoded; few bytes may stand for very many."""
-        return sum(
-            sum(block.kind.num_bytes for block in blocks) if picture is None else picture.num_bytes
-            for picture, blocks in self.parts()
-        )
-
     def names(self) -> list[str | None]:
         """What each image is called; None for one without a name."""
         found: list[str | None] = []

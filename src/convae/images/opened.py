@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image, ImageFile, UnidentifiedImageError, _imaging, features
 
 from convae.errors import ImageError
-from convae.storage.files import printable
+from convae.storage.files import TILDE_REMEDY, printable
 
 PICTURE_EXTENSIONS = (
     ".apng", ".avif", ".bmp", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png",
@@ -284,7 +284,7 @@ def path_remedy(path: object, usual: str = "Check the path.") -> str:
     """What to do about a path where nothing is."""
     text = str(path)
     if text.startswith("~"):
-        return "A ~ is expanded by the shell, and not in quotes: write the path in full."
+        return TILDE_REMEDY
     if pattern := next((sign for sign in "*?[" if sign in text), None):
         return (
             f"A pattern with {printable(pattern)} is not expanded here: pass the folder, whose "

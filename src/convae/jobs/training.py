@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.autoencoder.estimator import ConvAutoencoder
@@ -40,8 +43,9 @@ def train_model(
     """
     chosen = Selection.of(images)
     estimator = ConvAutoencoder() if autoencoder is None else autoencoder
+    architecture = estimator.plan(chosen)
     for job in jobs:
-        job.check_network(estimator.plan(chosen))
+        job.check_network(architecture)
     reserved = [job.reserve(chosen) for job in jobs]
     positions = np.unique(np.concatenate([np.empty(0, np.intp), *reserved]))
     estimator.fit(chosen.without(positions), run=run)
@@ -81,6 +85,45 @@ def add_jobs(
         job.check_network(autoencoder.architecture_)
         job.reserve(chosen)
     return _fit_beside(autoencoder, jobs, Material(chosen, True, pictures, progress))
+
+
+def fit_job(
+    job: Job,
+    images: ImagesLike,
+    autoencoder: ConvAutoencoder | None,
+    *,
+    run: RunOptions = UNOBSERVED,
+    pictures: Pictures | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Fit one job: beside an autoencoder that is fitted, as it is; otherwise beside a fitted clone.
+
+    Args:
+        job: Its estimator.
+        images: As in `train_model`.
+        autoencoder: The estimator; None takes `ConvAutoencoder()`.
+        run: As in `train_model`.
+        pictures: As in `train_model`.
+        progress: As in `train_model`.
+
+    Raises:
+        ParameterError: As `train_model`.
+        ImageError: As `train_model`.
+        ModelFileError: As `train_model`.
+    """
+    estimator = ConvAutoencoder() if autoencoder is None else autoencoder
+    if _is_fitted(estimator):
+        add_jobs(images, estimator, [job], pictures=pictures, progress=progress)
+    else:
+        train_model(images, clone(estimator), [job], run=run, pictures=pictures, progress=progress)
+
+
+def _is_fitted(estimator: ConvAutoencoder) -> bool:
+    try:
+        check_is_fitted(estimator, "architecture_")
+    except NotFittedError:
+        return False
+    return True
 
 
 def _fit_beside(

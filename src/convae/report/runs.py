@@ -197,6 +197,18 @@ def check_latents_path(path: Path) -> None:
         )
 
 
+def write_npy(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as .npy, whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    # Not straight to the file: there NumPy does not notice that the disk is full.
+    stream = io.BytesIO()
+    np.save(stream, array)
+    write_whole(path, stream.getvalue())
+
+
 def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]) -> Result:
     """Write latents as .npy, or as .csv with a name for each image.
 
@@ -212,10 +224,7 @@ def write_latents(path: Path, latents: NDArray[np.float32], names: Sequence[str]
     check_latents_path(path)
     num_images, latent_dim = latents.shape
     if path.suffix.lower() == ".npy":
-        # Not straight to the file: there NumPy does not notice that the disk is full.
-        stream = io.BytesIO()
-        np.save(stream, latents)
-        write_whole(path, stream.getvalue())
+        write_npy(path, latents)
     else:
         header = ("image", *(f"latent{index}" for index in range(latent_dim)))
         rows = [

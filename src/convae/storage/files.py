@@ -20,6 +20,7 @@ from convae.errors import OutputError
 
 # Elsewhere an open file cannot be removed anyway, and a folder cannot be opened.
 _HAS_LOCKS = os.name == "posix"
+TILDE_REMEDY = "A ~ is expanded by the shell, and not in quotes: write the path in full."
 # Endings of what is found in a folder of pictures and is none of them.
 _RESULTS = (".cae", ".csv", ".html", ".npy", ".npz", ".safetensors")
 _UNFINISHED = re.compile(r"\.convae-[0-9a-f]{16}\.part")
@@ -183,8 +184,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what the system says against writing into an `OutputError` that names `path`."""
     if os.fspath(path) == "~" or str(path).startswith(f"~{os.sep}"):
         raise OutputError(
-            f"A result must have a place that the system knows; received {printable(path)}. A ~ is "
-            f"expanded by the shell, and not in quotes: write the path in full."
+            f"A result must have a place that the system knows; received {printable(path)}. "
+            f"{TILDE_REMEDY}"
         )
     try:
         yield

@@ -4,8 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import NotFittedError
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from convae.architecture.plan import Architecture
@@ -22,7 +21,7 @@ from convae.jobs.codec.latents import fit_latent_codes
 from convae.jobs.codec.pixels import collect_tiles, fit_contexts
 from convae.jobs.codec.stored import from_job
 from convae.jobs.job import Job, Material, Pictures, Progress
-from convae.jobs.training import add_jobs, train_model
+from convae.jobs.training import fit_job
 from convae.report.result import Result
 from convae.storage.modelfile import FittedJob
 
@@ -91,12 +90,7 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
             DataError: There are no pictures.
             ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
         """
-        autoencoder = ConvAutoencoder() if self.autoencoder is None else self.autoencoder
-        if _is_fitted(autoencoder):
-            add_jobs(X, autoencoder, [self], pictures=pictures, progress=progress)
-        else:
-            autoencoder = clone(autoencoder)
-            train_model(X, autoencoder, [self], run=run, pictures=pictures, progress=progress)
+        fit_job(self, X, self.autoencoder, run=run, pictures=pictures, progress=progress)
         return self
 
     def check_network(self, architecture: Architecture) -> None:
@@ -167,14 +161,6 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
 
     def _check_fitted(self) -> None:
         check_is_fitted(self, "contexts_")
-
-
-def _is_fitted(estimator: ConvAutoencoder) -> bool:
-    try:
-        check_is_fitted(estimator, "architecture_")
-    except NotFittedError:
-        return False
-    return True
 
 
 def _as_integers(images: NDArray[Any]) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """The images of an archive as picture files or as one array; decoding is `convae.coding`'s."""
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def write_pictures(
         check_output(folder / file, overwrite=overwrite)
     if renamed:
         write_whole(folder / NAMES, csv_table(("file", "name"), renamed))
+    num_bytes = 0
     for number, (image, file) in enumerate(zip(_images(archive), files, strict=True)):
         if image.shape[2] == 2:
             raise ParameterError(
@@ -63,9 +65,10 @@ def write_pictures(
                 f"Write an array, OUT.npy."
             )
         write_image(folder / file, image)
+        num_bytes += image.nbytes
         if progress is not None:
             progress(number + 1, len(archive))
-    result = _result(archive, folder)
+    result = _result(len(archive), num_bytes, folder)
     if not renamed:
         return result
     line = f"{len(renamed):,} could not be called after its picture: {NAMES} tells its name"
@@ -114,11 +117,10 @@ def write_array(archive: ImageArchive, path: Path, progress: Progress | None = N
             done += len(images)
             if progress is not None:
                 progress(done, len(archive))
-    return _result(archive, path)
+    return _result(done, math.prod(shape) * dtype.itemsize, path)
 
 
-def _result(archive: ImageArchive, path: Path) -> Result:
-    num_images, num_bytes = len(archive), archive.num_pixel_bytes()
+def _result(num_images: int, num_bytes: int, path: Path) -> Result:
     return Result(
         {"num_images": num_images, "num_pixel_bytes": num_bytes},
         [f"{num_images:,} images, {num_bytes:,} bytes of pixels"],

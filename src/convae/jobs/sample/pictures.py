@@ -10,9 +10,9 @@ from PIL import Image
 
 from convae.errors import ParameterError
 from convae.images import to_uint8, write_image
-from convae.images.resize import fit_channels
 from convae.report.figures import mosaic
 from convae.report.result import Result
+from convae.report.runs import write_npy
 from convae.storage.files import check_output, write_whole
 
 ANIMATIONS = {".gif": "GIF", ".apng": "PNG"}
@@ -64,9 +64,7 @@ def write_samples(path: Path, images: NDArray[np.float32], columns: int = 0) -> 
     pixels = to_uint8(images)
     ending = path.suffix.lower()
     if ending == ARRAY:
-        stream = io.BytesIO()
-        np.save(stream, pixels)
-        write_whole(path, stream.getvalue())
+        write_npy(path, pixels)
     elif ending == SHEET:
         write_image(path, mosaic(pixels, columns))
     elif ending in ANIMATIONS:
@@ -84,8 +82,8 @@ def _names(num_images: int) -> list[str]:
 
 def _animation(pixels: NDArray[np.uint8], kind: str) -> bytes:
     """There and back, so that it has no jump."""
-    shown = [mosaic(image[np.newaxis]) for image in [*pixels, *pixels[-2:0:-1]]]
-    frames = [Image.fromarray(fit_channels(image, 3)) for image in shown]
+    shown = [*pixels, *pixels[-2:0:-1]]
+    frames = [Image.fromarray(mosaic(image[np.newaxis])) for image in shown]
     stream = io.BytesIO()
     options: dict[str, Any] = {"duration": MILLISECONDS, "loop": 0}
     frames[0].save(stream, kind, save_all=True, append_images=frames[1:], **options)

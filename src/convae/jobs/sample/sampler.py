@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
@@ -20,7 +20,7 @@ from convae.jobs.job import Job, Material, Progress
 from convae.jobs.sample import JOB
 from convae.jobs.sample.fitted import AppliedSampler
 from convae.jobs.sample.mixture import Mixture
-from convae.jobs.training import add_jobs, train_model
+from convae.jobs.training import fit_job
 from convae.report.result import Result
 from convae.storage.modelfile import FittedJob
 
@@ -90,11 +90,7 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
             ImageError: X breaks the image contract.
             ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
         """
-        autoencoder = ConvAutoencoder() if self.autoencoder is None else self.autoencoder
-        if hasattr(autoencoder, "architecture_"):
-            add_jobs(X, autoencoder, [self], progress=progress)
-        else:
-            train_model(X, clone(autoencoder), [self], run=run, progress=progress)
+        fit_job(self, X, self.autoencoder, run=run, progress=progress)
         return self
 
     def check(self) -> None:
@@ -117,9 +113,10 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
         """
         self.check()
         images = material.images.take(drawn_indices(len(material.images), MOST_IMAGES, self.seed))
-        latents = np.concatenate([autoencoder.transform(images[part]) for part in chunks(images)])
-        whitening = _Whitening.of(latents.astype(np.float64))
-        white = whitening.whiten(latents.astype(np.float64))
+        parts = [autoencoder.transform(images[part]) for part in chunks(images)]
+        latents = np.concatenate(parts).astype(np.float64)
+        whitening = _Whitening.of(latents)
+        white = whitening.whiten(latents)
         self.log_likelihoods_ = self._tried(images, white, material.progress)
         best = max(self.log_likelihoods_, key=self.log_likelihoods_.__getitem__, default=1)
         self.autoencoder_ = autoencoder
@@ -137,7 +134,7 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
         most = max(1, len(seen) // FEWEST_A_COMPONENT)
         found: dict[int, float] = {}
         for number, count in enumerate(COMPONENTS):
-            if count > most or (count > 2 and len(found) > 2 and _falls(found)):
+            if count > most or (len(found) > 2 and _falls(found)):
                 break
             found[count] = float(_fitted(seen, count, self.seed).score(judged))
             if progress is not None:
