@@ -4,11 +4,12 @@
     python benchmarks/model_fuzz.py --quick       # 1,000; writes no result
     python benchmarks/model_fuzz.py --mutant 123  # one of them, with its traceback
 
-Small models with a detector and a codec are changed at random: bytes, values of the document,
-names, types, shapes and offsets of tensors, and their numbers. Nearly all are given a correct
-checksum again, as an attacker would. Each is loaded and used for all that it offers: latents,
-reconstructions, p-values, heat maps, archives of pixels and of latents. The network is that of
-`tests/oracle.py`, in NumPy, since compiling one for each file would take most of the time.
+Small models with a detector, a codec and a sampler are changed at random: bytes, values of the
+document, names, types, shapes and offsets of tensors, and their numbers. Nearly all are given a
+correct checksum again, as an attacker would. Each is loaded and used for all that it offers:
+latents, reconstructions, p-values, heat maps, archives of pixels and of latents, new images. The
+network is that of `tests/oracle.py`, in NumPy, since compiling one for each file would take most of
+the time.
 
 A fault is any error but a `ConvaeError`, more than 5 seconds of a processor, more than 1 GiB, a
 number that is not finite, or wrong pixels. A process of its own reads some hundred files, under a
@@ -323,10 +324,10 @@ def use(path: Path) -> None:
     finite("reconstructions", network.reconstruct(images))
     # Each job is used, even where another is refused.
     errors = []
-    for job in ("anomalies", "codec"):
+    for job, use_job in USES.items():
         if job in model.jobs:
             try:
-                {"anomalies": use_detector, "codec": use_codec}[job](model.job(job), images, path)
+                use_job(model.job(job), images, path)
             except ConvaeError as error:
                 errors.append(error)
     if errors:
@@ -371,6 +372,22 @@ def use_codec(codec: Any, images: NDArray[Any], path: Path) -> None:  # noqa: AN
         raise errors[0]
 
 
+def use_sampler(sampler: Any, images: NDArray[Any], _: Path) -> None:  # noqa: ANN401
+    """Everything that a sampler offers."""
+    for made in (
+        sampler.sample(2, seed=0),
+        sampler.interpolate(*images, 3),
+        sampler.traverse(0, num_images=3),
+        sampler.vary(images[0], 2, seed=0),
+    ):
+        finite("new images", made)
+        if made.min() < 0 or made.max() > 1:
+            raise BadResultError(f"new images from {made.min()} to {made.max()}")
+
+
+USES = {"anomalies": use_detector, "codec": use_codec, "sampling": use_sampler}
+
+
 def finite(what: str, values: NDArray[Any]) -> None:
     """Refuse NaN and infinity."""
     if not np.isfinite(values).all():
@@ -378,8 +395,8 @@ def finite(what: str, values: NDArray[Any]) -> None:
 
 
 def make_models(folder: Path) -> list[bytes]:
-    """Models of the middles of digits, gray and in color, with a detector and a codec."""
-    from convae import AnomalyDetector, ConvAutoencoder
+    """Models of the middles of digits, gray and in color, with all jobs."""
+    from convae import AnomalyDetector, ConvAutoencoder, LatentSampler
     from convae.jobs.codec.latents import fit_latent_codes
     from convae.jobs.codec.stored import to_job
 
@@ -391,7 +408,8 @@ def make_models(folder: Path) -> list[bytes]:
         detector = AnomalyDetector(tiny, false_alarm_rate=0.2).fit(images)
         latents = fit_latent_codes(detector.autoencoder_, images, 0)
         codec = to_job(random_model(images.shape[3], hidden=4), latents)
-        contents = detector.to_contents().with_jobs({"codec": codec})
+        sampling = LatentSampler(detector.autoencoder_).fit(images).to_job()
+        contents = detector.to_contents().with_jobs({"codec": codec, "sampling": sampling})
         for score in ("neighbors", "latents", "reconstruction", "restoration"):
             # Any chosen score may be attacked.
             job = contents.jobs["anomalies"]
