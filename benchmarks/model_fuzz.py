@@ -4,12 +4,11 @@
     python benchmarks/model_fuzz.py --quick       # 1,000; writes no result
     python benchmarks/model_fuzz.py --mutant 123  # one of them, with its traceback
 
-Small models with a detector, a codec and a sampler are changed at random: bytes, values of the
-document, names, types, shapes and offsets of tensors, and their numbers. Nearly all are given a
-correct checksum again, as an attacker would. Each is loaded and used for all that it offers:
-latents, reconstructions, p-values, heat maps, archives of pixels and of latents, new images. The
-network is that of `tests/oracle.py`, in NumPy, since compiling one for each file would take most of
-the time.
+Small models with all jobs are changed at random: bytes, values of the document, names, types,
+shapes and offsets of tensors, and their numbers. Nearly all are given a correct checksum again, as
+an attacker would. Each is loaded and used for all that it offers: latents, reconstructions,
+p-values, heat maps, archives of pixels and of latents, new and denoised images. The network is that
+of `tests/oracle.py`, in NumPy, since compiling one for each file would take most of the time.
 
 A fault is any error but a `ConvaeError`, more than 5 seconds of a processor, more than 1 GiB, a
 number that is not finite, or wrong pixels. A process of its own reads some hundred files, under a
@@ -39,6 +38,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from archive_fuzz import change
@@ -385,7 +385,21 @@ def use_sampler(sampler: Any, images: NDArray[Any], _: Path) -> None:  # noqa: A
             raise BadResultError(f"new images from {made.min()} to {made.max()}")
 
 
-USES = {"anomalies": use_detector, "codec": use_codec, "sampling": use_sampler}
+def use_denoiser(denoiser: Any, images: NDArray[Any], _: Path) -> None:  # noqa: ANN401
+    """Everything that a denoiser offers."""
+    clean = denoiser.denoise(images)
+    finite("denoised images", clean)
+    finite("noise levels", denoiser.noise_levels(images))
+    if clean.shape != images.shape or clean.min() < 0 or clean.max() > 1:
+        raise BadResultError(f"denoised images of {clean.shape}, {clean.min()} to {clean.max()}")
+
+
+USES = {
+    "anomalies": use_detector,
+    "codec": use_codec,
+    "denoising": use_denoiser,
+    "sampling": use_sampler,
+}
 
 
 def finite(what: str, values: NDArray[Any]) -> None:
@@ -396,9 +410,10 @@ def finite(what: str, values: NDArray[Any]) -> None:
 
 def make_models(folder: Path) -> list[bytes]:
     """Models of the middles of digits, gray and in color, with all jobs."""
-    from convae import AnomalyDetector, ConvAutoencoder, LatentSampler
+    from convae import AnomalyDetector, ConvAutoencoder, Denoiser, LatentSampler
     from convae.jobs.codec.latents import fit_latent_codes
     from convae.jobs.codec.stored import to_job
+    from convae.jobs.denoise import denoiser as denoiser_module
 
     digits = np.ascontiguousarray(load_dataset("digits").train[:60, 9 : 9 + SIDE, 9 : 9 + SIDE])
     color = np.concatenate([digits, digits[::-1], 255 - digits], axis=3)
@@ -409,7 +424,10 @@ def make_models(folder: Path) -> list[bytes]:
         latents = fit_latent_codes(detector.autoencoder_, images, 0)
         codec = to_job(random_model(images.shape[3], hidden=4), latents)
         sampling = LatentSampler(detector.autoencoder_).fit(images).to_job()
-        contents = detector.to_contents().with_jobs({"codec": codec, "sampling": sampling})
+        with patch.object(denoiser_module, "WIDTHS", (2, 3)):
+            denoising = Denoiser(detector.autoencoder_, steps=1).fit(images).to_job()
+        jobs = {"codec": codec, "denoising": denoising, "sampling": sampling}
+        contents = detector.to_contents().with_jobs(jobs)
         for score in ("neighbors", "latents", "reconstruction", "restoration"):
             # Any chosen score may be attacked.
             job = contents.jobs["anomalies"]

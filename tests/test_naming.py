@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convae.jobs.codec.naming import changed, file_names, folds_case
+from convae.storage.naming import changed, file_names, folds_case
 
 names = st.lists(
     st.text(st.sampled_from("aAäé.~/%: \\\n\x01?*-2pngPNG"), min_size=1, max_size=12), max_size=8

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from convae.jobs.codec.codec import ImageCodec
     from convae.jobs.codec.comparison import compare_formats
     from convae.jobs.codec.extraction import write_array, write_pictures
+    from convae.jobs.denoise.denoiser import Denoiser
+    from convae.jobs.denoise.noise import add_noise
+    from convae.jobs.denoise.pictures import check_denoised, write_denoised
     from convae.jobs.kind import job_kinds
     from convae.jobs.model import TrainedModel, load_model
     from convae.jobs.run import judge_training, write_training
@@ -58,6 +61,7 @@ __all__ = [
     "ConvAutoencoder",
     "ConvaeError",
     "Dataset",
+    "Denoiser",
     "FormatSizes",
     "ImageArchive",
     "ImageCodec",
@@ -68,7 +72,9 @@ __all__ = [
     "TrainedModel",
     "__version__",
     "add_jobs",
+    "add_noise",
     "check_dataset",
+    "check_denoised",
     "check_detections",
     "check_folder",
     "check_latents_path",
@@ -89,6 +95,7 @@ __all__ = [
     "read_images",
     "train_model",
     "write_array",
+    "write_denoised",
     "write_detections",
     "write_latents",
     "write_pictures",
@@ -104,6 +111,7 @@ _HOMES = {
     "ConvAutoencoder": "convae.autoencoder.estimator",
     "ConvaeError": "convae.errors",
     "Dataset": "convae.datasets",
+    "Denoiser": "convae.jobs.denoise.denoiser",
     "FormatSizes": "convae.baselines.formats",
     "ImageArchive": "convae.coding.archive",
     "ImageCodec": "convae.jobs.codec.codec",
@@ -119,9 +127,11 @@ _HOMES = {
     "TensorBoardLog": "convae.autoencoder.tensorboard",
     "TrainedModel": "convae.jobs.model",
     "add_jobs": "convae.jobs.training",
+    "add_noise": "convae.jobs.denoise.noise",
     "check_detections": "convae.jobs.anomaly.detections",
     "check_folder": "convae.report.runs",
     "check_dataset": "convae.datasets.load",
+    "check_denoised": "convae.jobs.denoise.pictures",
     "check_latents_path": "convae.report.runs",
     "check_output": "convae.storage.files",
     "check_reconstructions": "convae.report.runs",
@@ -140,6 +150,7 @@ _HOMES = {
     "read_images": "convae.images",
     "train_model": "convae.jobs.training",
     "write_array": "convae.jobs.codec.extraction",
+    "write_denoised": "convae.jobs.denoise.pictures",
     "write_detections": "convae.jobs.anomaly.detections",
     "write_latents": "convae.report.runs",
     "write_pictures": "convae.jobs.codec.extraction",

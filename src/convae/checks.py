@@ -48,6 +48,20 @@ def fraction(value: object, name: str, low: float, high: float, *, open_low: boo
     return number
 
 
+def share(value: object, name: str) -> float:
+    """`value` as a float from 0 to 1.
+
+    Raises:
+        ParameterError: It is not a number, or outside; the message calls it `name`.
+    """
+    number = real_number(value, name)
+    if not 0 <= number <= 1:
+        raise ParameterError(
+            f"{name} must be from 0 to 1; received {number}. Choose a value inside that range."
+        )
+    return number
+
+
 def one_of(value: object, name: str, names: tuple[str, ...]) -> None:
     """Refuse what is none of `names`.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.coding.waves import ROWS_ABOVE, SIDE
+from convae.images.reservoir import Reservoir
 
 Bytes = NDArray[np.uint8]
 
@@ -77,9 +78,8 @@ class TileCollector:
     def __init__(self, most_bytes: int, seed: int) -> None:
         self.num_bytes_seen = 0
         self._most_bytes = most_bytes
-        self._random = np.random.default_rng(seed)
+        self._reservoir = Reservoir(seed)
         self._size: tuple[int, int] | None = None
-        self._num_seen = 0
         self._kept: list[tuple[Bytes, tuple[int, int], tuple[int, int]]] = []
 
     def add(self, planes: Bytes) -> None:
@@ -95,7 +95,7 @@ class TileCollector:
         most = max(1, self._most_bytes // (rows * columns * num_planes))
         for index in range(count):
             for row, column in itertools.product(range(0, height, rows), range(0, width, columns)):
-                place = self._place(most)
+                place = self._reservoir.place(most)
                 if place is None:
                     continue
                 kept = self._cut(planes[index], row, column), (row, column), (height, width)
@@ -116,11 +116,3 @@ class TileCollector:
         within = tile[max(0, -top) :, max(0, -left) :]
         within[: own.shape[0], : own.shape[1]] = own
         return tile
-
-    def _place(self, most: int) -> int | None:
-        """Where to keep the next tile, if at all (Vitter, "Random sampling with a reservoir")."""
-        self._num_seen += 1
-        if self._num_seen <= most:
-            return len(self._kept)
-        place = int(self._random.integers(self._num_seen))
-        return place if place < most else None

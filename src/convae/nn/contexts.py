@@ -25,6 +25,7 @@ from convae.coding.contexts import (
 from convae.coding.prediction import CODED_CENTER, predict, relative
 from convae.coding.samples import Contexts
 from convae.nn.backend import FLOATS, keras, settled, start
+from convae.nn.stepping import CompiledStep, compile_step, falling_rates, train_in_steps
 
 ops = keras.ops
 Batch = tuple[dict[str, NDArray[Any]], NDArray[np.float32]]
@@ -94,62 +95,22 @@ def train_contexts(
     start()
     model = _ContextModel(plane, num_planes)
     model.draw(seed)
-    train = _train_on_jax if keras.backend.backend() == "jax" else _train
-    train(model, batches(), num_steps, look_up_decay)
+    train_in_steps(
+        model,
+        lambda: _make_optimizer(model, look_up_decay),
+        _mean,
+        batches(),
+        falling_rates(num_steps, LEARNING_RATE, WARM_UP),
+        _compiled(plane, num_planes, look_up_decay),
+    )
     return model.tables()
 
 
-def _train(model: "_ContextModel", batches: Iterator[Batch], num_steps: int, decay: float) -> None:
-    """Train in Keras's own steps."""
-    optimizer = _make_optimizer(model, decay)
-    model.compile(optimizer=optimizer, loss=_mean)
-    for rate, (inputs, weights) in zip(_rates(num_steps), batches, strict=True):
-        optimizer.learning_rate = rate
-        model.train_on_batch(inputs, weights)
-
-
-def _train_on_jax(
-    model: "_ContextModel", batches: Iterator[Batch], num_steps: int, decay: float
-) -> None:
-    """Train in steps that are compiled once for all networks of a plane."""
-    run, moments = _compiled(model.plane, model.num_planes, decay)
-    state = [variable.value for variable in model.trainable_variables], moments()
-    for rate, batch in zip(_rates(num_steps), batches, strict=True):
-        state = run(state, rate, *batch)
-    for variable, value in zip(model.trainable_variables, state[0], strict=True):
-        variable.assign(value)
-
-
 @lru_cache(maxsize=8)
-def _compiled(
-    plane: int, num_planes: int, decay: float
-) -> tuple[Callable[..., Any], Callable[[], list[Any]]]:
-    """A step on JAX, and what makes the first moments of its optimizer."""
-    import jax
-
-    # Its weights are arguments: nothing is ever learned by it.
+def _compiled(plane: int, num_planes: int, decay: float) -> CompiledStep | None:
+    """A step, compiled once for all networks of a plane."""
     model = _ContextModel(plane, num_planes)
-    optimizer = _make_optimizer(model, decay)
-    optimizer.build(model.trainable_variables)
-    (rate_place,) = (
-        place
-        for place, variable in enumerate(optimizer.variables)
-        if variable.name == "learning_rate"
-    )
-
-    def step(state: Any, rate: Any, inputs: Any, weights: Any) -> Any:  # noqa: ANN401 # JAX's
-        trainable, moments = state
-
-        def loss(trainable: Any) -> Any:  # noqa: ANN401
-            return _mean(weights, model.stateless_call(trainable, [], inputs)[0])
-
-        moments = [*moments[:rate_place], rate, *moments[rate_place + 1 :]]
-        return optimizer.stateless_apply(moments, jax.grad(loss)(trainable), trainable)
-
-    def moments() -> list[Any]:
-        return [ops.copy(variable.value) for variable in optimizer.variables]
-
-    return jax.jit(step, donate_argnums=0), moments
+    return compile_step(model, _make_optimizer(model, decay), _mean)
 
 
 def _make_optimizer(model: "_ContextModel", decay: float) -> keras.optimizers.Optimizer:
@@ -158,15 +119,6 @@ def _make_optimizer(model: "_ContextModel", decay: float) -> keras.optimizers.Op
         [weight for name, weight in model.weights_by_name.items() if name != "values"]
     )
     return optimizer
-
-
-def _rates(num_steps: int) -> NDArray[np.float32]:
-    """Up in the first steps, flat to the half, then linearly down to nothing."""
-    done = np.arange(1, num_steps + 1, dtype=np.float32)
-    rise = np.minimum(1, done / np.float32(min(WARM_UP, num_steps)))
-    fall = np.minimum(1, 2 * (1 - done / np.float32(num_steps + 1)))
-    rates: NDArray[np.float32] = np.float32(LEARNING_RATE) * rise * fall
-    return rates
 
 
 def model_inputs(

@@ -12,10 +12,10 @@ from convae.coding.archive import ImageArchive
 from convae.errors import ParameterError
 from convae.images import write_image
 from convae.images.store import check_room
-from convae.jobs.codec.naming import changed, file_names, folds_case
 from convae.report.result import Result
 from convae.report.tables import csv_table
 from convae.storage.files import check_output, open_whole, results_folder, write_whole
+from convae.storage.naming import changed, file_names, folds_case
 
 Progress = Callable[[int, int], None]
 
@@ -29,7 +29,7 @@ def write_pictures(
     *,
     overwrite: bool = False,
 ) -> Result:
-    """Write every image as PNG, under its name or its number (`convae.jobs.codec.naming`).
+    """Write every image as PNG, under its name or its number (`convae.storage.naming`).
 
     `names.csv` tells the names of pictures whose files could not be called after them.
 

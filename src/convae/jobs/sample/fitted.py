@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from convae.architecture.network import Network
 from convae.autoencoder.applied import AppliedAutoencoder, TrainedAutoencoder
-from convae.checks import real_number, whole_number
-from convae.errors import ParameterError
+from convae.checks import share, whole_number
 from convae.jobs.sample.mixture import Mixture
 from convae.storage.modelfile import FittedJob
 
@@ -119,18 +118,14 @@ class AppliedSampler(ABC):
         self._check_fitted()
         whole_number(num_images, "num_images", 1, MOST_SAMPLES)
         whole_number(seed, "seed", 0, 2**32 - 1)
-        share = real_number(strength, "strength")
-        if not 0 <= share <= 1:
-            raise ParameterError(
-                f"strength must be from 0 to 1; received {share}. Choose a value inside that range."
-            )
+        moved = share(strength, "strength")
         latents = self._latents(image)
         component = np.full(num_images, self.mixture_.nearest(latents))
         steps = np.random.default_rng(seed).standard_normal((num_images, len(latents)))
         # The spread of the component's images stays, whatever the strength.
         center = self.mixture_.means[component]
-        kept = np.sqrt(1 - share**2) * (latents - center)
-        return self._decoded(self.mixture_.around(component, share * steps) + kept)
+        kept = np.sqrt(1 - moved**2) * (latents - center)
+        return self._decoded(self.mixture_.around(component, moved * steps) + kept)
 
     def _latents(self, image: ArrayLike) -> NDArray[np.float64]:
         pixels = np.asarray(image)

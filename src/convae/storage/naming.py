@@ -1,4 +1,4 @@
-"""Where each picture of an archive goes in a folder: one file for each name, on every system.
+"""Where pictures go in a folder by their names: one file for each name, on every system.
 
 A name is a path with slashes, as `compress` stores it. Its file is a PNG, so one with another
 ending gets `.png` behind it. What a file system cannot hold is written as the bytes of its UTF-8,
