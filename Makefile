@@ -40,7 +40,7 @@ pictures: install
 	$(BIN)/python docs/pictures.py
 
 # The one that is left out needs a GPU.
-bench: install .venv-tensorflow/installed .venv-torch/installed .venv-pyod/installed
+bench: install .venv-tensorflow/installed .venv-torch/installed .venv-pyod/installed .venv-bm3d/installed
 	for script in $(filter-out benchmarks/gpu_training.py,$(wildcard benchmarks/*.py)); do \
 		$(BIN)/python $$script || exit 1; done
 
@@ -76,6 +76,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	.venv-pyod/bin/python -m pip install --quiet "torch==2.13.0" "pyod==3.6.7" tqdm
 	touch $@
 
+# A peer of benchmarks/denoising.py; its license allows no commercial use.
+.venv-bm3d/installed:
+	$(PYTHON) -m venv .venv-bm3d
+	.venv-bm3d/bin/python -m pip install --quiet "bm3d==4.0.3"
+	touch $@
+
 # Writes exact pins with hashes for every platform; needs uv (pip install uv).
 PIN := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate
@@ -84,4 +90,4 @@ constraints:
 	$(PIN) --extra tensorflow --extra test pyproject.toml -o constraints-tensorflow.txt
 
 clean:
-	rm -rf $(VENV) .venv-tensorflow .venv-torch .venv-pyod docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tensorflow .venv-torch .venv-pyod .venv-bm3d docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -15,6 +15,8 @@ from convae.jobs.denoise import fitted as fitted_module
 from convae.jobs.denoise.level import noise_deviation
 from convae.jobs.denoise.noise import NOISES
 from convae.jobs.denoise.patches import Pieces
+from convae.nn.blind import BlindModel, clean_means
+from convae.nn.unet import draw_weights
 from convae.storage.modelfile import FittedJob
 
 STRENGTH = 0.5
@@ -447,3 +449,69 @@ def test_it_learns_the_noise_it_is_told(fitted, monkeypatch):
     clean = load_dataset("digits").test[:40].astype(np.float32) / 255
     noise = add_noise(clean, "salt-and-pepper", 0.2, np.random.default_rng(0))
     assert np.square(model.denoise(noise) - clean).mean() < 0.2 * np.square(noise - clean).mean()
+
+
+def test_it_learns_from_noisy_images_alone(fitted, clean, noisy, monkeypatch):
+    """No clean image is seen; the noise is found although it is clipped."""
+    make_small(monkeypatch)
+    seen = load_dataset("digits").train[:1000].astype(np.float32) / 255
+    seen = add_noise(seen, "gaussian", STRENGTH, np.random.default_rng(2))
+    seen = np.rint(255 * seen).astype(np.uint8)
+    steps = []
+    model = Denoiser(fitted, blind=True, steps=600)
+    model.fit(seen, progress=lambda *step: steps.append(step))
+    assert steps == [(step, 600) for step in range(1, 601)]
+    described = model.describe()
+    assert described.figures["strength"] == pytest.approx(STRENGTH, rel=0.1)
+    assert f"deviation of {described.figures['strength']:.3f}" in described.lines[0]
+    found = np.square(model.denoise(noisy) - clean).mean()
+    # Learned from noisy targets alone, even the best answer would keep the gray of clipped noise.
+    gray = np.maximum(0, STRENGTH * np.random.default_rng(0).standard_normal(10_000)).mean()
+    assert found < 0.5 * gray**2
+    assert found < 0.1 * np.square(noisy / 255 - clean).mean()
+
+
+def test_only_what_was_hidden_is_guessed():
+    random = np.random.default_rng(0)
+    model = BlindModel(1, 17, (3, 4), (1, 1))
+    seen = random.integers(0, 256, (2, 8, 8, 1)).astype(np.int32)
+    hidden = (random.random(seen.shape) < 0.3).astype(np.float32)
+    model.deviation = 0.1
+    found = clean_means(model, {"seen": seen, "hidden": hidden})
+    assert (np.isnan(found) == (hidden == 0)).all()
+    # With levels that are all as likely, the mean is near what was seen.
+    middle = (hidden > 0) & (seen > 60) & (seen < 190)
+    np.testing.assert_allclose(found[middle], seen[middle] / 255, atol=0.01)
+    # What was seen there does not reach the network's guess, only the mean.
+    changed = np.where(hidden > 0, 255 - seen, seen)
+    draw_weights(model.weights_by_name, 0)
+    costs = [np.asarray(model({"seen": values, "hidden": hidden})) for values in (seen, changed)]
+    shown = np.broadcast_to(hidden == 0, seen.shape)
+    np.testing.assert_allclose(costs[0][shown], costs[1][shown], atol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [0, 7])
+def test_noisy_images_without_variation_are_enough(fitted, levels, monkeypatch):
+    monkeypatch.setattr(denoiser_module, "WIDTHS", (4, 6))
+    gray = np.full((2, 28, 28, 1), levels, np.uint8)
+    found = Denoiser(fitted, blind=True, steps=4).fit(gray)
+    assert np.isfinite(found.denoise(gray)).all()
+
+
+def test_blind_goes_with_gaussian_noise_alone(fitted, digits):
+    with pytest.raises(ParameterError, match="blind must go with gaussian noise"):
+        Denoiser(fitted, blind=True, noise="blur").fit(digits)
+
+
+def test_train_fits_a_denoiser_on_noisy_pictures(tmp_path, command, monkeypatch, noisy):
+    monkeypatch.setattr(denoiser_module, "WIDTHS", (4, 6))
+    for index, image in enumerate(noisy[:12]):
+        write_image(tmp_path / f"pictures/{index}.png", image)
+    done = command(
+        "train", tmp_path / "pictures", "--for", "denoising", "--blind", "--steps", "4",
+        "--filters", "4", "--latent-dim", "4", "--epochs", "1", "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    job = json.loads(done.out)["jobs"]["denoising"]
+    assert (job["blind"], job["psnr_db"]) == (True, [])
+    assert 0.1 < job["strength"] < 1

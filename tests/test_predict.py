@@ -51,7 +51,7 @@ def test_a_batch_has_bounded_volumes(images, monkeypatch):
     monkeypatch.setattr(
         predictor, "_run", lambda _: lambda part: sizes.append(len(part)) or run(part)
     )
-    # Three images' worth; batches are of a power of two.
+    # Three images' worth, of which two fit in a batch of a power of two.
     monkeypatch.setattr(predict, "MOST_NUMBERS", 3 * SMALL.largest_volume)
     np.testing.assert_allclose(predictor(images, whole), expected, atol=1e-6)
     assert sizes == [2, 2, 1]

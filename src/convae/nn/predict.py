@@ -67,7 +67,7 @@ class Predictor:
     def __call__(self, inputs: Floats, *spans: Span) -> Floats:
         """What the spans, one after the other, make of inputs.
 
-        The last batch is filled up to a power of two, so that few batch shapes are ever compiled.
+        The last batch is filled up to a power of four, so that few batch shapes are ever compiled.
 
         Args:
             inputs: float32 `(num_inputs, ...)`.
@@ -86,7 +86,7 @@ class Predictor:
         for first in range(0, len(inputs), largest):
             batch: Any = inputs[first : first + largest]
             size = len(batch)
-            missing = (1 << (size - 1).bit_length()) - size
+            missing = min(_filled(size), largest) - size
             if missing:
                 batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
             for run in runs:
@@ -109,6 +109,11 @@ class Predictor:
                 return self._on_batch[span](batch)
 
         return run_alone
+
+
+def _filled(size: int) -> int:
+    """The power of four from `size` up."""
+    return 1 << 2 * -(-(size - 1).bit_length() // 2)
 
 
 def _cut(model: keras.Model, span: Span) -> keras.Model:

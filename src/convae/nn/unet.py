@@ -38,6 +38,7 @@ def train_unet(
     Args:
         plan: The network; it gives as many planes as it takes.
         batches: What goes in, and what should come out, float32 of one shape: `num_steps` pairs.
+            Where the second is NaN, anything may come out.
         num_steps: Steps of training, 1 or more.
         seed: Decides the first weights.
         progress: Called with the steps done and all steps.
@@ -54,7 +55,7 @@ def train_unet(
 
     start()
     model = _UNetModel(plan)
-    model.draw(seed)
+    draw_weights(model.weights_by_name, seed)
     rates = falling_rates(num_steps, LEARNING_RATE, WARM_UP)
     train_in_steps(model, Muon, _squared_error, counted(), rates, _compiled(plan))
     return {
@@ -63,13 +64,30 @@ def train_unet(
     }
 
 
+def draw_weights(weights: dict[str, keras.Variable], seed: int) -> None:
+    """Draw the first weights of a plan.
+
+    Args:
+        weights: Named as `UNet.weight_shapes` names them; they are assigned.
+        seed: Decides them.
+    """
+    random = np.random.default_rng(seed)
+    for name, weight in weights.items():
+        # What is rectified loses half of its variance.
+        spread = math.sqrt((2 if name.endswith("a") else 1) / math.prod(weight.shape[:-1]))
+        spread *= FIRST_SPREADS.get("last" if name == "last" else name[-1], 1)
+        weight.assign((spread * random.standard_normal(weight.shape)).astype(np.float32))
+
+
 @lru_cache(maxsize=4)
 def _compiled(plan: UNet) -> CompiledStep | None:
     return compile_step(_UNetModel(plan), Muon(), _squared_error)
 
 
 def _squared_error(targets: Any, outputs: Any) -> Any:  # noqa: ANN401 # tensors of any backend
-    return ops.mean(ops.square(outputs - targets))
+    known = ops.cast(ops.logical_not(ops.isnan(targets)), FLOATS)
+    off = known * (outputs - ops.where(ops.isnan(targets), 0.0, targets))
+    return ops.sum(ops.square(off)) / ops.maximum(ops.sum(known), 1)
 
 
 class _UNetModel(keras.Model):  # type: ignore[misc] # Keras is untyped
@@ -84,42 +102,39 @@ class _UNetModel(keras.Model):  # type: ignore[misc] # Keras is untyped
         }
         self.built = True
 
-    def draw(self, seed: int) -> None:
-        """Draw the first weights."""
-        random = np.random.default_rng(seed)
-        for name, weight in self.weights_by_name.items():
-            # What is rectified loses half of its variance.
-            spread = math.sqrt((2 if name.endswith("a") else 1) / math.prod(weight.shape[:-1]))
-            spread *= FIRST_SPREADS.get("last" if name == "last" else name[-1], 1)
-            weight.assign((spread * random.standard_normal(weight.shape)).astype(np.float32))
-
     def call(self, images: Any) -> Any:  # noqa: ANN401 # a tensor of any backend
         weights = {name: weight.value for name, weight in self.weights_by_name.items()}
-        return images + self.plan.compute(images, weights, _Operations())
+        return images + self.plan.compute(images, weights, Operations())
 
 
-class _Operations:
-    """Keras's operations; JAX's own convolution is fast at a stride of 1."""
+class Operations:
+    """Keras's own; JAX's own convolution is fast at a stride of 1."""
 
     def convolve(self, images: Any, kernel: Any) -> Any:  # noqa: ANN401 # tensors of any backend
+        """As `convae.architecture.unet.Operations` says, like all others."""
         return ops.conv(images, kernel, padding="same", data_format="channels_last")
 
     def mix(self, images: Any, matrix: Any) -> Any:  # noqa: ANN401
+        """Planes times a matrix."""
         return ops.matmul(images, matrix)
 
     def rectify(self, images: Any) -> Any:  # noqa: ANN401
+        """Nothing negative."""
         return ops.relu(images)
 
     def add(self, first: Any, second: Any) -> Any:  # noqa: ANN401
+        """The sum."""
         return first + second
 
     def gather(self, images: Any) -> Any:  # noqa: ANN401
+        """Half the sides."""
         height, width, planes = images.shape[1:]
         parts = ops.reshape(images, (-1, height // 2, 2, width // 2, 2, planes))
         parts = ops.transpose(parts, (0, 1, 3, 2, 4, 5))
         return ops.reshape(parts, (-1, height // 2, width // 2, 4 * planes))
 
     def scatter(self, images: Any) -> Any:  # noqa: ANN401
+        """Twice the sides."""
         height, width, planes = images.shape[1:]
         parts = ops.reshape(images, (-1, height, width, 2, 2, planes // 4))
         parts = ops.transpose(parts, (0, 1, 3, 2, 4, 5))

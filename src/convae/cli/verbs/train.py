@@ -13,8 +13,16 @@ from convae.errors import ParameterError
 
 if TYPE_CHECKING:
     from convae.jobs.job import Job
+    from convae.jobs.kind import JobOption
 
 DEFAULT_PRESET = "fast"
+
+
+def _sort(option: "JobOption") -> dict[str, Any]:
+    """What click is told of the values of an option; a flag has none."""
+    if option.kind is bool:
+        return {"is_flag": True, "default": None}
+    return {"type": option.kind, "metavar": option.metavar}
 
 
 def job_options(verb: Verb) -> Verb:
@@ -27,8 +35,7 @@ def job_options(verb: Verb) -> Verb:
         decorate += [
             click.option(
                 f"--{option.name.replace('_', '-')}",
-                type=option.kind,
-                metavar=option.metavar,
+                **_sort(option),
                 help=f"With --for {kind.name}: {option.summary} Default: {option.default}.",
             )
             for option in kind.options

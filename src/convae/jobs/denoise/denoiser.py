@@ -14,9 +14,11 @@ from convae.architecture.unet import UNet
 from convae.autoencoder.estimator import ConvAutoencoder
 from convae.baselines.linear_filter import LinearFilter
 from convae.checks import fraction, one_of, whole_number
+from convae.errors import ParameterError
 from convae.images.metrics import psnr_db
 from convae.images.selection import ImagesLike
 from convae.jobs.denoise import DEFAULT_NOISE, DEFAULT_STEPS, DEFAULT_STRENGTH, JOB
+from convae.jobs.denoise.blind import train_on_noisy
 from convae.jobs.denoise.fitted import AppliedDenoiser
 from convae.jobs.denoise.noise import NOISES, add_noise
 from convae.jobs.denoise.patches import Pieces
@@ -32,8 +34,8 @@ Floats = NDArray[np.float32]
 # Of the network; chosen on held-out images of MNIST's training split, with the steps.
 WIDTHS, BLOCKS = (32, 64), (1, 2)
 MOST_STEPS = 10_000_000
-# Pixels of a batch: as many as 64 images of MNIST have.
-BATCH_PIXELS = 50_176
+# Pixels of a batch: as many as 32 images of MNIST have.
+BATCH_PIXELS = 25_088
 # What files hold: values in steps of 1 / 255.
 LEVELS = np.float32(255)
 # Strengths that it is judged at, in shares of the strongest, on so many held-out patches.
@@ -46,7 +48,10 @@ NUM_FILTERED = 512
 
 
 class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # sklearn is untyped
-    """Learns to take noise away: from clean images, to which it adds noise of all strengths.
+    """Learns to take noise away: from clean images, or from noisy ones alone.
+
+    To clean images it adds noise of all strengths. From noisy images it learns what noise there is,
+    which must be gaussian, and what the images are beneath it.
 
     It has a network of its own, a small U-Net, since the few numbers of an autoencoder cannot keep
     what is fine in an image. Images to denoise may have any size. How strong their noise is, it
@@ -58,7 +63,9 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         noise: The kind: `gaussian`, `poisson` or `speckle`, whose strength is the standard
             deviation (of white); `salt-and-pepper` or `blocks`, the share of values or pixels lost;
             `blur`, a quarter of its standard deviation in pixels.
-        strength: The strongest noise to learn from, above 0, up to 1.
+        strength: The strongest noise to learn from, above 0, up to 1; not used if blind.
+        blind: Whether the images to learn from are noisy ones, with gaussian noise of one strength
+            in each value by itself, clipped as files clip it.
         steps: Steps of training.
         seed: Decides the noise, and where the network begins.
 
@@ -66,8 +73,8 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         autoencoder_: The fitted `ConvAutoencoder`.
         trained_: The network (`convae.jobs.denoise.stored.TrainedUNet`).
         judged_: For each of some strengths the PSNR, in dB, of held-out images with that noise, of
-            what a linear filter makes of them, and of what the denoiser does. `load` does not set
-            it.
+            what a linear filter makes of them, and of what the denoiser does; empty if blind, since
+            nothing clean is known. `load` does not set it.
 
     Example:
         >>> from convae import Denoiser, load_dataset
@@ -84,12 +91,14 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         *,
         noise: str = DEFAULT_NOISE,
         strength: float = DEFAULT_STRENGTH,
+        blind: bool = False,
         steps: int = DEFAULT_STEPS,
         seed: int = 0,
     ) -> None:
         self.autoencoder = autoencoder
         self.noise = noise
         self.strength = strength
+        self.blind = blind
         self.steps = steps
         self.seed = seed
 
@@ -102,7 +111,7 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         pictures: Pictures | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Learn from clean images.
+        """Learn from images, clean ones unless blind.
 
         Args:
             X: The images, as `ConvAutoencoder` takes them.
@@ -128,6 +137,11 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
             ParameterError: One of them is.
         """
         one_of(self.noise, "noise", tuple(NOISES))
+        if self.blind and self.noise != DEFAULT_NOISE:
+            raise ParameterError(
+                f"blind must go with {DEFAULT_NOISE} noise, the only kind that is learned from "
+                f"noisy images; received {self.noise}. Learn from clean images, or leave noise out."
+            )
         # Just above 1, which may be given.
         fraction(self.strength, "strength", 0, np.nextafter(1, 2), open_low=True)
         whole_number(self.steps, "steps", 1, MOST_STEPS)
@@ -153,17 +167,24 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         seen, judged = pieces.split(self.seed)
         plan = UNet(channels, channels, WIDTHS, BLOCKS)
         sides = seen.patch_sides(plan.stride)
+        count = max(1, BATCH_PIXELS // (sides[0] * sides[1]))
+        self.autoencoder_ = autoencoder
+        self.judged_: dict[float, tuple[float, ...]] = {}
+        if self.blind:
+            weights, deviation = train_on_noisy(
+                plan, seen, count, sides, self.steps, self.seed, material.progress
+            )
+            self.trained_ = TrainedUNet(plan, weights, self.noise, min(deviation, 1), ())
+            return self
         random = np.random.default_rng([self.seed, 1])
 
         def batches() -> Iterator[tuple[Floats, Floats]]:
-            count = max(1, BATCH_PIXELS // (sides[0] * sides[1]))
             for _ in range(self.steps):
                 clean = seen.draw(count, sides, random)
                 strengths = self.strength * random.random(count, np.float32)
                 yield self._noisy(clean, strengths, random), clean
 
         weights = train_unet(plan, batches(), self.steps, self.seed, progress=material.progress)
-        self.autoencoder_ = autoencoder
         self.trained_ = TrainedUNet(plan, weights, self.noise, float(self.strength), ())
         self.trained_ = self._judged(seen, judged, sides)
         return self
@@ -181,7 +202,7 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         random = np.random.default_rng([self.seed, 2])
         clean = judged.draw(NUM_JUDGED, sides, random)
         learned = seen.draw(NUM_FILTERED, sides, random)
-        errors, self.judged_ = [], {}
+        errors = []
         for share in JUDGED_AT:
             strength = share * float(self.strength)
             noisy = self._noisy(clean, strength, random)
@@ -203,7 +224,8 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         """What it makes of held-out images with noise, and what a linear filter does."""
         figures = {
             "noise": self.noise,
-            "strength": float(self.strength),
+            "strength": self.trained_.strength,
+            "blind": self.blind,
             "parameters": self.trained_.plan.num_parameters,
             "psnr_db": [
                 {
@@ -216,6 +238,12 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
             ],
         }
         lines = [f"for `convae denoise`: {self.noise} noise up to a strength of {self.strength:g}"]
+        if self.blind:
+            lines = [
+                f"for `convae denoise`: the images have gaussian noise of a standard deviation of "
+                f"{self.trained_.strength:.3f} (of white); how well it goes cannot be measured "
+                f"without clean ones"
+            ]
         for strength, (noisy, linear, denoised) in self.judged_.items():
             lines.append(
                 f"  held-out images with {strength:g} of it have {noisy:.1f} dB; denoised "

@@ -26,7 +26,7 @@ class TrainedUNet:
         plan: Its shape; it takes 1, 3 or 4 planes, and gives as many.
         weights: float32, as `plan.weight_shapes()` says.
         noise: The kind of noise.
-        strength: The strongest that it was trained with.
+        strength: The strongest that it was trained with, or that of the noisy images it was.
         errors: Mean squared error on held-out images by strength: pairs, strengths going up.
     """
 
