@@ -15,7 +15,7 @@ from convae.jobs.denoise import fitted as fitted_module
 from convae.jobs.denoise.level import noise_deviation
 from convae.jobs.denoise.noise import NOISES
 from convae.jobs.denoise.patches import Pieces
-from convae.nn.blind import BlindModel, clean_means
+from convae.nn.blind import BlindModel, clean_values
 from convae.nn.unet import draw_weights
 from convae.storage.modelfile import FittedJob
 
@@ -465,6 +465,9 @@ def test_it_learns_from_noisy_images_alone(fitted, clean, noisy, monkeypatch):
     assert described.figures["strength"] == pytest.approx(STRENGTH, rel=0.1)
     assert f"deviation of {described.figures['strength']:.3f}" in described.lines[0]
     found = np.square(model.denoise(noisy) - clean).mean()
+    # What is expected is that of a network which sees less; after few steps it promises too little.
+    assert -2.5 < described.figures["expected_psnr_db"] + 10 * np.log10(found) < 0.7
+    assert model.noise_levels(noisy).mean() == pytest.approx(STRENGTH, rel=0.1)
     # Learned from noisy targets alone, even the best answer would keep the gray of clipped noise.
     gray = np.maximum(0, STRENGTH * np.random.default_rng(0).standard_normal(10_000)).mean()
     assert found < 0.5 * gray**2
@@ -477,11 +480,13 @@ def test_only_what_was_hidden_is_guessed():
     seen = random.integers(0, 256, (2, 8, 8, 1)).astype(np.int32)
     hidden = (random.random(seen.shape) < 0.3).astype(np.float32)
     model.deviation = 0.1
-    found = clean_means(model, {"seen": seen, "hidden": hidden})
+    found, variances = clean_values(model, {"seen": seen, "hidden": hidden})
     assert (np.isnan(found) == (hidden == 0)).all()
+    assert (np.isnan(variances) == (hidden == 0)).all()
     # With levels that are all as likely, the mean is near what was seen.
     middle = (hidden > 0) & (seen > 60) & (seen < 190)
     np.testing.assert_allclose(found[middle], seen[middle] / 255, atol=0.01)
+    np.testing.assert_allclose(variances[middle], 0.1**2, rtol=0.1)
     # What was seen there does not reach the network's guess, only the mean.
     changed = np.where(hidden > 0, 255 - seen, seen)
     draw_weights(model.weights_by_name, 0)

@@ -69,7 +69,7 @@ class BlindModel(keras.Model):  # type: ignore[misc] # Keras is untyped
         self._log_deviation.assign([math.log(value)])
 
     def call(self, given: dict[str, Any]) -> Any:  # noqa: ANN401 # a tensor of any backend
-        """What was seen costs in nats, and the mean of the clean value: `(..., channels, 2)`."""
+        """The cost of what was seen, in nats; mean and variance of the clean value: `(..., 3)`."""
         seen, hidden = given["seen"], given["hidden"]
         weights = {name: weight.value for name, weight in self.weights_by_name.items()}
         shown = ops.cast(seen, "float32") / (BYTES - 1) * (1 - hidden)
@@ -79,8 +79,10 @@ class BlindModel(keras.Model):  # type: ignore[misc] # Keras is untyped
         likely = guess + ops.take(ops.log(self._probabilities()), seen, axis=0)
         cost = -ops.logsumexp(likely, axis=-1) - STRONGER_IS_LIKELIER * self._log_deviation
         levels = ops.convert_to_tensor(np.linspace(0, 1, self.num_levels, dtype=np.float32))
-        mean = ops.sum(ops.softmax(likely) * levels, axis=-1)
-        return ops.stack([cost, mean], axis=-1)
+        shares = ops.softmax(likely)
+        mean = ops.sum(shares * levels, axis=-1)
+        variance = ops.sum(shares * ops.square(levels), axis=-1) - ops.square(mean)
+        return ops.stack([cost, mean, variance], axis=-1)
 
     def _probabilities(self) -> Any:  # noqa: ANN401
         """Of each byte, by the level beneath it: `(256, num_levels)`."""
@@ -130,18 +132,20 @@ def train_blind(
 
 
 @settled()
-def clean_means(model: BlindModel, batch: Inputs) -> Floats:
-    """The mean of what each hidden value may be, given all others and what was seen there.
+def clean_values(model: BlindModel, batch: Inputs) -> tuple[Floats, Floats]:
+    """What each hidden value may be, given all others and what was seen there.
 
     Args:
         model: Trained.
         batch: As in `train_blind`.
 
     Returns:
-        float32 `(batch, height, width, channels)`, NaN where nothing was hidden.
+        Its mean and its variance, float32 `(batch, height, width, channels)`, NaN where nothing was
+        hidden.
     """
-    found = np.asarray(model.predict_on_batch(batch))[..., 1]
-    return np.where(batch["hidden"] > 0, found, np.float32(np.nan))
+    found = np.asarray(model.predict_on_batch(batch))
+    means, variances = np.where(batch["hidden"] > 0, np.moveaxis(found[..., 1:], -1, 0), np.nan)
+    return means.astype(np.float32), variances.astype(np.float32)
 
 
 @lru_cache(maxsize=4)

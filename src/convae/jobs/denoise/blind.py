@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from convae.architecture.unet import UNet
 from convae.images.contract import to_uint8
 from convae.jobs.denoise.patches import Pieces
-from convae.nn.blind import BYTES, BlindModel, Inputs, clean_means, train_blind
+from convae.nn.blind import BYTES, BlindModel, Inputs, clean_values, train_blind
 from convae.nn.unet import train_unet
 
 Floats = NDArray[np.float32]
@@ -21,6 +21,8 @@ FIRST_SHARE = 0.5
 LEVELS_A_DEVIATION, FEWEST_LEVELS, MOST_LEVELS = 2, 17, 65
 # Patches that the noise is first estimated on.
 NUM_ESTIMATED = 64
+# From whose values the expected error is.
+BATCHES_JUDGED = 8
 
 
 def train_on_noisy(
@@ -31,7 +33,7 @@ def train_on_noisy(
     num_steps: int,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[dict[str, Floats], float]:
+) -> tuple[dict[str, Floats], float, float]:
     """The weights of a network that takes away the noise of the images it learns from.
 
     One network learns to guess hidden values from all others (`convae.nn.blind`); it would take
@@ -48,7 +50,8 @@ def train_on_noisy(
         progress: Called with the steps done and all steps.
 
     Returns:
-        As `plan.weight_shapes()` says; and the standard deviation of the noise.
+        As `plan.weight_shapes()` says; the standard deviation of the noise; and the mean squared
+        error that the first network expects of the best answers.
     """
     random = np.random.default_rng([seed, 3])
     first_steps = max(1, round(FIRST_SHARE * num_steps))
@@ -72,13 +75,14 @@ def train_on_noisy(
         for _ in range(num_steps - first_steps):
             drawn = batch()
             noisy = drawn["seen"].astype(np.float32) / np.float32(BYTES - 1)
-            yield noisy, clean_means(model, drawn)
+            yield noisy, clean_values(model, drawn)[0]
 
     weights = train_unet(
         plan, targets(), num_steps - first_steps, seed,
         progress=lambda step, _: tell(first_steps + step),
     )  # fmt: skip
-    return weights, model.deviation
+    expected = [clean_values(model, batch())[1] for _ in range(BATCHES_JUDGED)]
+    return weights, model.deviation, float(np.nanmean(expected))
 
 
 def _rough_deviation(patches: Floats) -> float:

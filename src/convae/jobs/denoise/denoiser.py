@@ -74,7 +74,7 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         trained_: The network (`convae.jobs.denoise.stored.TrainedUNet`).
         judged_: For each of some strengths the PSNR, in dB, of held-out images with that noise, of
             what a linear filter makes of them, and of what the denoiser does; empty if blind, since
-            nothing clean is known. `load` does not set it.
+            no clean image is known. `load` does not set it.
 
     Example:
         >>> from convae import Denoiser, load_dataset
@@ -171,10 +171,11 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         self.autoencoder_ = autoencoder
         self.judged_: dict[float, tuple[float, ...]] = {}
         if self.blind:
-            weights, deviation = train_on_noisy(
+            weights, deviation, mse = train_on_noisy(
                 plan, seen, count, sides, self.steps, self.seed, material.progress
             )
-            self.trained_ = TrainedUNet(plan, weights, self.noise, min(deviation, 1), ())
+            strength = min(deviation, 1.0)
+            self.trained_ = TrainedUNet(plan, weights, self.noise, strength, ((strength, mse),))
             return self
         random = np.random.default_rng([self.seed, 1])
 
@@ -239,10 +240,12 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         }
         lines = [f"for `convae denoise`: {self.noise} noise up to a strength of {self.strength:g}"]
         if self.blind:
+            ((deviation, mse),) = self.trained_.errors
+            figures["expected_psnr_db"] = psnr_db(mse)
             lines = [
                 f"for `convae denoise`: the images have gaussian noise of a standard deviation of "
-                f"{self.trained_.strength:.3f} (of white); how well it goes cannot be measured "
-                f"without clean ones"
+                f"{deviation:.3f} (of white); denoised they should have some {psnr_db(mse):.1f} "
+                f"dB, as far as can be told without clean ones"
             ]
         for strength, (noisy, linear, denoised) in self.judged_.items():
             lines.append(

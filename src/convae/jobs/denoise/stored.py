@@ -27,7 +27,8 @@ class TrainedUNet:
         weights: float32, as `plan.weight_shapes()` says.
         noise: The kind of noise.
         strength: The strongest that it was trained with, or that of the noisy images it was.
-        errors: Mean squared error on held-out images by strength: pairs, strengths going up.
+        errors: Mean squared error on held-out images, or what is expected, by strength: pairs,
+            strengths going up.
     """
 
     plan: UNet
