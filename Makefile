@@ -40,7 +40,8 @@ pictures: install
 	$(BIN)/python docs/pictures.py
 
 # The one that is left out needs a GPU.
-bench: install .venv-tensorflow/installed .venv-torch/installed .venv-pyod/installed .venv-bm3d/installed
+bench: install .venv-tensorflow/installed .venv-torch/installed .venv-pyod/installed \
+		.venv-bm3d/installed .venv-pythae/installed
 	for script in $(filter-out benchmarks/gpu_training.py,$(wildcard benchmarks/*.py)); do \
 		$(BIN)/python $$script || exit 1; done
 
@@ -76,6 +77,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	.venv-pyod/bin/python -m pip install --quiet "torch==2.13.0" "pyod==3.6.7" tqdm
 	touch $@
 
+# A peer of benchmarks/generation.py.
+.venv-pythae/installed:
+	$(PYTHON) -m venv .venv-pythae
+	.venv-pythae/bin/python -m pip install --quiet "torch==2.13.0" "pythae==0.1.2"
+	touch $@
+
 # A peer of benchmarks/denoising.py; its license allows no commercial use.
 .venv-bm3d/installed:
 	$(PYTHON) -m venv .venv-bm3d
@@ -90,4 +97,5 @@ constraints:
 	$(PIN) --extra tensorflow --extra test pyproject.toml -o constraints-tensorflow.txt
 
 clean:
-	rm -rf $(VENV) .venv-tensorflow .venv-torch .venv-pyod .venv-bm3d docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-tensorflow .venv-torch .venv-pyod .venv-bm3d .venv-pythae \
+		docs/_build .pytest_cache .mypy_cache .ruff_cache

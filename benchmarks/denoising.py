@@ -328,7 +328,7 @@ def specialist_rows(case: Case, steps: int) -> Iterator[Row]:
 
 def keras_rows(case: Case, seconds: float) -> Iterator[Row]:
     """The convolutional denoiser of the well-known example of Keras, trained for so long."""
-    import keras
+    from convae.nn.backend import keras
 
     layers = keras.layers
     side, channels = case.judged.shape[1], case.judged.shape[3]

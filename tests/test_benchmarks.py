@@ -538,3 +538,63 @@ def test_a_fuzzed_model_is_changed_and_signed_again_and_used(module, detector_pa
     fuzz.use_detector(model.job("anomalies"), smooth_images(2, 28, 28, 1), path)
     with pytest.raises(fuzz.BadResultError, match="scores that are not finite"):
         fuzz.finite("scores", np.array([np.nan]))
+
+
+def test_the_distance_of_two_gaussians_is_that_of_their_moments(module):
+    frechet = module("generation").frechet
+    one = np.random.default_rng(0).standard_normal((300, 6)).astype(np.float32)
+    assert frechet(one, one) == pytest.approx(0, abs=1e-6)
+    assert frechet(one, one + 2) == pytest.approx(6 * 4, rel=1e-4)
+    # Along an axis of its own, a deviation of 3 instead of 1 counts 4.
+    wide = one * np.array([3, 1, 1, 1, 1, 1], np.float32)
+    expected = 4 * one[:, 0].var(ddof=1) + 4 * one[:, 0].mean() ** 2
+    assert frechet(one, wide) == pytest.approx(expected, rel=0.02)
+
+
+def test_real_images_cover_each_other_and_one_alone_covers_few(module):
+    neighborhoods = module("generation").neighborhoods
+    random = np.random.default_rng(0)
+    real, new = random.standard_normal((2, 400, 4)).astype(np.float32)
+    alike = neighborhoods(real, new)
+    assert alike["coverage"] > 0.9
+    assert alike["density"] == pytest.approx(1, abs=0.15)
+    one = neighborhoods(real, np.repeat(real[:1], 400, axis=0))
+    assert one["coverage"] < 0.05
+    assert one["precision"] == 1
+    far = neighborhoods(real, new + 50)
+    assert far == {"density": 0, "coverage": 0, "precision": 0, "recall": 0}
+
+
+def test_what_denoising_may_claim_is_against_the_best_cheap_method(module):
+    denoising = module("denoising")
+    names = ("noisy", "median", "BM3D", "Denoiser", "specialist", "Keras example")
+    rows = [
+        {"set": name, "noise": noise, "strength": round(strength, 4), "method": method,
+         "psnr_db": 10.0 + index}
+        for name, noise, strength in [*denoising.CASES, ("mnist", "gaussian", 0.0)]
+        for index, method in enumerate(names)
+    ]  # fmt: skip
+    found = denoising.headline(rows)
+    assert found["psnr_db_sigma_050"] == 13
+    assert found["gain_over_best_cheap_db"] == 1
+    assert found["gain_over_keras_example_db"] == -2
+    assert found["loss_to_a_specialist_db"] == 1
+    assert found["colour_gain_over_bm3d_db"] == 1
+
+
+def test_noise_is_that_of_files_and_no_judged_image_is_learned_from(module, monkeypatch):
+    denoising = module("denoising")
+    random = np.random.default_rng(0)
+    train, test = (random.integers(0, 256, (200, 8, 8, 1)).astype(np.uint8) for _ in range(2))
+    monkeypatch.setattr(denoising, "images_of", lambda _: (train, test))
+    case = denoising.Case("mnist", "gaussian", 0.5, quick=True)
+    bytes_of = 255 * case.noisy.astype(np.float64)
+    np.testing.assert_allclose(bytes_of, np.rint(bytes_of), atol=1e-4)
+    assert {0, 1} <= set(np.unique(case.noisy))
+    assert (len(case.choosing), len(case.learned)) == (100, 100)
+    row = case.row("noisy", lambda images: images)
+    error = np.square(case.noisy - case.judged).mean()
+    assert row["psnr_db"] == pytest.approx(-10 * np.log10(error), rel=1e-4)
+    apply, note = case.best(denoising.medians, (3, 5))
+    assert note in ("3", "5")
+    assert apply(case.noisy).shape == case.noisy.shape
