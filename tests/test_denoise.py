@@ -520,3 +520,18 @@ def test_train_fits_a_denoiser_on_noisy_pictures(tmp_path, command, monkeypatch,
     job = json.loads(done.out)["jobs"]["denoising"]
     assert (job["blind"], job["psnr_db"]) == (True, [])
     assert 0.1 < job["strength"] < 1
+
+
+def test_black_pictures_have_no_figure_in_json(tmp_path, command, monkeypatch):
+    """Their PSNR is infinite, which JSON cannot hold."""
+    monkeypatch.setattr(denoiser_module, "WIDTHS", (4, 6))
+    monkeypatch.setattr(denoiser_module.Denoiser, "_noisy", lambda _, clean, *__: clean)
+    for index in range(3):
+        write_image(tmp_path / f"pictures/{index}.png", np.zeros((28, 28, 1), np.uint8))
+    done = command(
+        "train", tmp_path / "pictures", "--for", "denoising", "--steps", "2", "--filters", "4",
+        "--latent-dim", "4", "--epochs", "1", "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    first = json.loads(done.out)["jobs"]["denoising"]["psnr_db"][0]
+    assert (first["noisy"], first["strength"]) == (None, 0.25)

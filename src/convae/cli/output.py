@@ -77,11 +77,16 @@ def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
 
 def echo_json(report: dict[str, Any]) -> None:
     """Print one JSON object; JSON has no infinity (the PSNR of equal images), so it is null."""
-    plain = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in report.items()
-    }
-    click.echo(json.dumps(plain, allow_nan=False))
+    click.echo(json.dumps(_finite(report), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 # JSON
+    """A JSON value without infinities and NaN, at any depth."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def finish(dataset: "Dataset", result: "Result", as_json: bool) -> None:
