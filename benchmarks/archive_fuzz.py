@@ -18,7 +18,6 @@ import io
 import json
 import pickle
 import random
-import resource
 import struct
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
-from results import publish
+from results import peak_mib, publish
 
 from convae import ConvAutoencoder, ImageCodec, load_dataset
 from convae.coding import tiling
@@ -136,7 +135,7 @@ def fuzz(archives: list[Archive], count: int, *, mended: bool, folder: Path) -> 
     refused = right = 0
     slowest = 0.0
     read(*archives[0][:2], folder)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mib()
     for number in range(count):
         data, model, images = archives[number % len(archives)]
         changed = change(data, chance)
@@ -158,7 +157,7 @@ def fuzz(archives: list[Archive], count: int, *, mended: bool, folder: Path) -> 
         "refused": refused,
         "right_pixels": right,
         "slowest_s": slowest,
-        "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+        "peak_mib": peak_mib() - before,
     }
 
 

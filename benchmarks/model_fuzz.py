@@ -43,7 +43,7 @@ from unittest.mock import patch
 import numpy as np
 from archive_fuzz import change
 from numpy.typing import NDArray
-from results import publish
+from results import peak_mib, publish
 
 from convae import load_dataset
 from convae.architecture.plan import Architecture
@@ -172,7 +172,7 @@ def change_document(document: Any, chance: random.Random) -> None:  # noqa: ANN4
     elif choice == 2 and isinstance(value, list):
         node[key] = value * chance.choice((2, 1000)) or [0] * 10_000
     elif choice == 3 and isinstance(value, str):
-        node[key] = value * 10_000
+        node[key] = value[:1000] * 10_000  # it may have been lengthened before
     elif choice == 4 and type(value) in (int, float):
         node[key] = chance.choice(
             (value + 1, value - 1, -value, value * 2, value / 2, float(value))
@@ -459,7 +459,7 @@ def attack(files: list[bytes], first: int, count: int, folder: Path) -> dict[str
 
     signal.signal(signal.SIGPROF, stop)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mib()
     resource.setrlimit(resource.RLIMIT_AS, (size + MOST_BYTES, resource.RLIM_INFINITY))
     counts: Counter[str] = Counter()
     faults, slowest = [], 0.0
@@ -482,7 +482,7 @@ def attack(files: list[bytes], first: int, count: int, folder: Path) -> dict[str
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
         slowest = max(slowest, time.process_time() - started)
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    peak = peak_mib() - before
     return {**counts, "faults": faults, "slowest_s": slowest, "peak_mib": peak}
 
 

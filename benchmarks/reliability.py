@@ -10,7 +10,7 @@ one or the new one, and after one more run of the verb nothing unfinished may be
 A search for anomalies is killed while it replaces that of other pictures, and an archive is killed
 while pictures are added.
 
-Threads: eight threads use a model that was just read, four times, and a detector and an archive;
+Threads: eight threads use a model that was just read, four times, and a detector and a denoiser;
 what differs from one thread's answers is counted.
 
 Memory: the peak of a process that compresses one color picture of 8,000 x 8,000, and of one that
@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from results import FOLDER, keep_rows, kept_rows, publish, row_options
 
-from convae import ConvAutoencoder, load_dataset, load_model
+from convae import ConvAutoencoder, job_kinds, load_dataset, load_model
 from convae.images import read_image, write_image
 
 NUM_KILLS, NUM_THREADS, NUM_TRIALS, SIDE, SEED = 200, 8, 4, 8_000, 0
@@ -60,7 +60,7 @@ Row = dict[str, Any]
 
 
 def prepare(folder: Path) -> dict[str, list[list[str]]]:
-    """Pictures, a model of them with both jobs, and commands, by the folder that they write to.
+    """Pictures, a model of them with all jobs, and commands, by the folder that they write to.
 
     The last command of a folder is the one to kill; the others make what it finds there.
     """
@@ -68,8 +68,8 @@ def prepare(folder: Path) -> dict[str, list[list[str]]]:
     for index, image in enumerate(digits):
         write_image(folder / "pictures" / f"{index:03}.png", image)
         write_image(folder / "others" / f"other{index % 50:02}.png", 255 - image)
-    run(["train", "pictures", "--for", "anomalies", "--for", "codec", *TRAINING, "--out", "model"],
-        folder)  # fmt: skip
+    jobs = [word for kind in job_kinds() for word in ("--for", kind)]
+    run(["train", "pictures", *jobs, "--steps", "4", *TRAINING, "--out", "model"], folder)
     model = "model/model.safetensors"
     run(["compress", model, "pictures", "whole.cae"], folder)
     found = ["--false-alarm-rate", "0.1", "--out", "found", "--overwrite"]
@@ -80,11 +80,16 @@ def prepare(folder: Path) -> dict[str, list[list[str]]]:
         ["embed", model, "pictures", "latents/x.npy", "--overwrite"],
         ["decompress", "whole.cae", "unpacked", "--model", model, "--overwrite"],
         ["embed", model, "pictures", "stored/x.npy", "--store", "stored/images.npy", "--overwrite"],
+        ["sample", model, "--out", "sampled/sheet.png", "--overwrite"],
     ]
-    folders = ("trained", "rebuilt", "latents", "unpacked", "stored")
+    folders = ("trained", "rebuilt", "latents", "unpacked", "stored", "sampled")
     return {
         **{name: [way, way] for name, way in zip(folders, ways, strict=True)},
         "found": [["detect", model, "others", *found], ["detect", model, "pictures", *found]],
+        "denoised": [
+            ["denoise", model, "others", "denoised", "--overwrite"],
+            ["denoise", model, "pictures", "denoised", "--overwrite"],
+        ],
         "packed": [
             ["compress", model, "others", *packed],
             ["compress", model, "pictures", *packed],
@@ -190,6 +195,7 @@ def thread_rows(quick: bool) -> list[Row]:
         expected = ConvAutoencoder.load(path).transform(images)
         detector = load_model(path).job("anomalies")
         judged = detector.p_values(images)
+        clean = load_model(path).job("denoising").denoise(images)
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             for _ in trials:
                 model, both = ConvAutoencoder.load(path), load_model(path)
@@ -199,6 +205,10 @@ def thread_rows(quick: bool) -> list[Row]:
                     lambda _, m=both: m.job("anomalies").p_values(images), range(NUM_THREADS)
                 ):
                     tried, wrong = tried + 1, wrong + (not np.array_equal(found, judged))
+                for found in pool.map(
+                    lambda _, m=both: m.job("denoising").denoise(images), range(NUM_THREADS)
+                ):
+                    tried, wrong = tried + 1, wrong + (not np.array_equal(found, clean))
                 model.save(Path(name) / "again.safetensors")
                 tried += 1
                 wrong += (Path(name) / "again.safetensors").read_bytes() != path.read_bytes()

@@ -51,6 +51,16 @@ def write_result(
     print(f"wrote {path.relative_to(FOLDER.parent.parent)}")
 
 
+def peak_mib() -> float:
+    """The most memory that this process had resident.
+
+    Not by `getrusage`, which counts what its parent had when it was started.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+    return int(peak) / 1024
+
+
 def kept_rows(path: Path | None) -> list[dict[str, Any]]:
     """The rows that an earlier run kept; none where there is no such file."""
     if path is None or not path.exists():
