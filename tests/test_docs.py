@@ -439,6 +439,12 @@ MEASURED = {
             "of {changed_archives:,.0f}",
         ),
         (
+            "model_fuzz",
+            "changed model files",
+            "{mutant_faults:.0f} faults",
+            "of {mutants:,.0f}: {refused:,.0f} were refused, {fine:,.0f} worked",
+        ),
+        (
             "calibration",
             "false alarms at a stated rate of 1%, each image learned from twice",
             "{realised_at_1pct_doubled:.1%}",

@@ -41,7 +41,7 @@ def both_path(zeros, tmp_path_factory):
 
 
 def test_every_job_has_a_class_that_fits_it_and_one_that_applies_it():
-    assert list(job_kinds()) == ["anomalies", "codec", "sampling"]
+    assert list(job_kinds()) == ["anomalies", "codec", "denoising", "sampling"]
     for kind in job_kinds().values():
         assert kind.estimator_class().kind is kind
         assert callable(kind.fitted_class().from_job)
