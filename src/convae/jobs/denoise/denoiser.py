@@ -229,13 +229,8 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
             "blind": self.blind,
             "parameters": self.trained_.plan.num_parameters,
             "psnr_db": [
-                {
-                    "strength": strength,
-                    "noisy": noisy,
-                    "linear_filter": linear,
-                    "denoised": denoised,
-                }
-                for strength, (noisy, linear, denoised) in self.judged_.items()
+                {"strength": strength, **dict(zip(JUDGED, found, strict=True))}
+                for strength, found in self.judged_.items()
             ],
         }
         lines = [f"for `convae denoise`: {self.noise} noise up to a strength of {self.strength:g}"]
