@@ -94,6 +94,16 @@ def out_option(default: str) -> Callable[[Verb], Verb]:
     )
 
 
+def strict_option(verb: Verb) -> Verb:
+    """`--strict` of a verb that reads pictures at their own sizes."""
+    return click.option(
+        "--strict",
+        is_flag=True,
+        help="Stop at the first picture or folder that cannot be read, and at the first picture "
+        "with more than one frame or page.",
+    )(verb)
+
+
 def overwrite_option(verb: Verb) -> Verb:
     """The option --overwrite."""
     return click.option("--overwrite", is_flag=True, help="Replace existing files.")(verb)

@@ -12,6 +12,7 @@ from convae.cli.options import (
     model_and_images,
     overwrite_option,
     refine_option,
+    strict_option,
 )
 from convae.cli.output import echo_json, report_notes, report_skipped, say
 from convae.cli.progress import counted
@@ -64,12 +65,7 @@ from convae.errors import ParameterError
     help="Compare with PNG, WebP, zlib, bz2 and xz, and with JPEG XL and AVIF if the extra "
     "'formats' is installed.",
 )
-@click.option(
-    "--strict",
-    is_flag=True,
-    help="Stop at the first picture or folder that cannot be read, and at the first picture with "
-    "more than one frame or page.",
-)
+@strict_option
 @overwrite_option
 @json_option
 def compress(

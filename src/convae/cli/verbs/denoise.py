@@ -4,7 +4,13 @@ from pathlib import Path
 
 import click
 
-from convae.cli.options import examples, json_option, model_and_images, overwrite_option
+from convae.cli.options import (
+    examples,
+    json_option,
+    model_and_images,
+    overwrite_option,
+    strict_option,
+)
 from convae.cli.output import echo_json, report_notes, report_skipped, say
 from convae.cli.progress import counted
 
@@ -17,12 +23,7 @@ from convae.cli.progress import counted
 )
 @model_and_images
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--strict",
-    is_flag=True,
-    help="Stop at the first picture or folder that cannot be read, and at the first picture with "
-    "more than one frame or page.",
-)
+@strict_option
 @overwrite_option
 @json_option
 def denoise(
