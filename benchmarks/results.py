@@ -86,7 +86,7 @@ def row_options(description: str | None, part: str, **option: Any) -> argparse.N
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="smaller; writes no result")
     parser.add_argument("--rows", type=Path, help="keep rows here; measure none anew")
-    parser.add_argument(part, dest="part", help="only this; needs --rows", **option)
+    parser.add_argument(part, dest="part", **{"help": "only this; needs --rows", **option})
     given = parser.parse_args()
     if given.part and not given.rows:
         parser.error(f"{part} needs --rows")
