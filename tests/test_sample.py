@@ -182,8 +182,86 @@ def test_tables_of_a_stranger_are_checked(changes, message):
     tables = {"weights": np.ones(1), "means": np.zeros((1, 6)), "factors": np.zeros((1, 6, 6))}
     with pytest.raises(ModelFileError, match=message):
         Mixture.from_job(FittedJob({}, {**tables, **changes}), 6, "x")
-    with pytest.raises(ModelFileError, match="A sampler has no settings"):
-        Mixture.from_job(FittedJob({"a": 1}, tables), 6, "x")
+
+
+@pytest.mark.parametrize(
+    ("settings", "owners", "message"),
+    [
+        ({"a": 1}, None, "a list of labels or no settings; received {'a': 1}"),
+        ({"labels": "ab"}, None, "a list of labels or no settings"),
+        ({"labels": []}, None, "must be 1 to 1,024 labels; received 0"),
+        ({"labels": ["a"] * 1_025}, None, "must be 1 to 1,024 labels; received 1,025"),
+        ({"labels": ["a", 1]}, None, "must be a text of at most 200 characters"),
+        ({"labels": ["a", "b" * 201]}, None, "must be a text of at most 200 characters"),
+        ({"labels": ["a", "a"]}, np.array([0, 1]), "The labels of a sampler must differ"),
+        ({"labels": ["a", "b"]}, None, "must be 4 tables; received 3"),
+        ({"labels": ["a", "b"]}, np.array([0, 2]), "owners must hold numbers from"),
+        ({"labels": ["a", "b"]}, np.array([0, 0]), "Each label must have a component"),
+        ({"labels": ["a", "b"]}, np.array([0.0, 1.0]), "owners must be an? int64 array"),
+        ({}, np.array([0, 1]), "must be 3 tables; received 4"),
+    ],
+)
+def test_labels_of_a_stranger_are_checked(settings, owners, message):
+    tables = {"weights": np.full(2, 0.5), "means": np.zeros((2, 6)), "factors": np.zeros((2, 6, 6))}
+    if owners is not None:
+        tables["owners"] = owners
+    with pytest.raises(ModelFileError, match=message):
+        Mixture.from_job(FittedJob(settings, tables), 6, "x")
+
+
+@pytest.fixture(scope="module")
+def labeled():
+    """Black images, labeled 3, and twice as many white ones, labeled 7; with a little noise."""
+    random = np.random.default_rng(0)
+    labels = np.array([3, 7, 7] * 40)
+    levels = np.where(labels == 3, 30, 220).reshape(-1, 1, 1, 1)
+    images = np.clip(levels + random.normal(0, 8, (120, 8, 8, 1)), 0, 255).astype(np.uint8)
+    network = ConvAutoencoder(filters=(4,), latent_dim=2, epochs=40, seed=0)
+    return LatentSampler(network, by_label=True).fit(images, labels), images, labels
+
+
+def test_each_label_has_images_of_its_own(labeled, tmp_path):
+    sampler, images, labels = labeled
+    assert sampler.labels == ("3", "7")
+    assert sampler.describe().figures["labels"] == ["3", "7"]
+    dark, bright = (sampler.sample(200, seed=1, label=label).mean(axis=(1, 2, 3)) for label in "37")
+    assert dark.max() < 0.4 < 0.6 < bright.min()
+    both = sampler.sample(3_000, seed=2).mean(axis=(1, 2, 3))
+    assert (both > 0.5).mean() == pytest.approx(2 / 3, abs=0.04)
+    sampler.save(tmp_path / "x.safetensors")
+    for again in (
+        LatentSampler.load(tmp_path / "x.safetensors"),
+        load_model(tmp_path / "x.safetensors").job("sampling"),
+    ):
+        np.testing.assert_array_equal(again.sample(5, label="7"), sampler.sample(5, label="7"))
+    together = LatentSampler(sampler.autoencoder_).fit(images, labels)
+    assert together.labels == ()
+    # One image of a kind is enough.
+    few = LatentSampler(sampler.autoencoder_, by_label=True).fit(images[:5], list("abcda"))
+    assert np.isfinite(few.sample(3, label="b")).all()
+
+
+def test_labels_that_are_missing_or_unknown_are_refused(labeled, sampler):
+    by_label, images, labels = labeled
+    with pytest.raises(ParameterError, match="label must be one of 3, 7; received '8'"):
+        by_label.sample(label=8)
+    with pytest.raises(ParameterError, match="A label needs a sampler that was fitted by label"):
+        sampler.sample(label=8)
+    new = LatentSampler(by_label.autoencoder_, by_label=True)
+    for wrong, message in (
+        (None, "needs a label for each image; received none"),
+        (labels[:-1], r"one label for each of the 120 images; received labels of shape \(119,\)"),
+        (np.repeat("x" * 201, 120), "a text of at most 200 characters"),
+        (np.arange(120) * 0.5, None),
+    ):
+        if message is None:
+            assert len(new.fit(images, wrong).labels) == 120
+            continue
+        with pytest.raises(ParameterError, match=message):
+            new.fit(images, wrong)
+    # Before any training.
+    with pytest.raises(ParameterError, match="needs a label for each image"):
+        LatentSampler(ConvAutoencoder(epochs=100_000), by_label=True).fit(images)
 
 
 def test_the_verb_writes_sheets_animations_arrays_and_folders(command, sampler_path, tmp_path):
@@ -257,10 +335,8 @@ def test_the_verb_refuses_what_it_cannot_do_and_writes_nothing(
 def test_a_training_adds_a_sampler_to_the_file(command, digits, tmp_path):
     for index, image in enumerate(digits[:30]):
         write_image(tmp_path / "pictures" / f"{index:02}.png", image)
-    done = command(
-        "train", tmp_path / "pictures", "--for", "sampling", "--epochs", 2, "--filters", "4",
-        "--latent-dim", 4, "--out", tmp_path / "out", "--json",
-    )  # fmt: skip
+    options = ("--for", "sampling", "--epochs", 2, "--filters", "4", "--latent-dim", 4)
+    done = command("train", tmp_path / "pictures", *options, "--out", tmp_path / "out", "--json")
     report = json.loads(done.out)["jobs"]["sampling"]
     assert report["components"] == len(
         load_model(tmp_path / "out" / "model.safetensors").job("sampling").mixture_.weights
@@ -268,6 +344,30 @@ def test_a_training_adds_a_sampler_to_the_file(command, digits, tmp_path):
     assert report["log_likelihoods"][str(report["components"])] == max(
         report["log_likelihoods"].values()
     )
+
+
+def test_folders_are_labels(command, digits, tmp_path):
+    for index, image in enumerate(digits[:24]):
+        write_image(tmp_path / "pictures" / "ab"[index % 2] / f"{index:02}.png", image)
+    network = ("--epochs", 2, "--filters", "4", "--latent-dim", 4)
+    options = (*network, "--for", "sampling", "--by-label", "--out", tmp_path / "out")
+    done = command("train", tmp_path / "pictures", *options, "--json")
+    assert json.loads(done.out)["jobs"]["sampling"]["labels"] == ["a", "b"]
+    model, out = tmp_path / "out" / "model.safetensors", tmp_path / "x.npy"
+    assert command("sample", model, "--label", "b", "-n", 3, "--out", out).code == 0
+    expected = load_model(model).job("sampling").sample(3, label="b")
+    np.testing.assert_array_equal(np.load(out), np.rint(expected * 255).astype(np.uint8))
+    for wrong, message in (
+        (("--label", "c"), "label must be one of a, b; received 'c'"),
+        (("--label", "a", "--along", 1), "--label must go with new images alone"),
+    ):
+        done = command("sample", model, *wrong, "--out", tmp_path / "y.png")
+        assert (done.code, done.out) == (1, "")
+        assert message in done.err
+    write_image(tmp_path / "pictures" / "alone.png", digits[0])
+    done = command("train", tmp_path / "pictures", *options, "--overwrite")
+    assert done.code == 1
+    assert "needs a label for each image; received none" in done.err
 
 
 def test_a_sampler_that_was_not_fitted_and_a_place_that_is_taken_are_refused(tmp_path):

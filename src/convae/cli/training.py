@@ -75,8 +75,9 @@ def train_and_tell(
         if not is_trained:
             fit = partial(train_model, run=RunOptions(checkpoint, resume, observers))
         model = fit(
-            dataset.train, autoencoder, jobs, pictures=dataset.originals(), progress=progress
-        )
+            dataset.train, autoencoder, jobs, pictures=dataset.originals(),
+            labels=dataset.labels(), progress=progress,
+        )  # fmt: skip
         files = write_training(out, dataset, autoencoder, model, jobs)
     judged = judge_training(dataset, autoencoder, jobs)
     finish(dataset, Result({**judged.figures, **figures}, judged.lines, files), as_json)

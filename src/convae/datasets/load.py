@@ -80,6 +80,17 @@ class Dataset:
         """A name for each training image: its path, or its number where it came without."""
         return list(self.paths or map(str, range(len(self.train))))
 
+    def labels(self) -> NDArray[Any] | None:
+        """The kind of each training image: its label or, in a folder of folders, its folder's name.
+
+        Returns:
+            `(num_images,)`; None where there are no labels and not every picture is in a folder.
+        """
+        if self.train_labels is not None or not self.paths:
+            return self.train_labels
+        folders = [Path(path).parts[0] for path in self.paths if len(Path(path).parts) > 1]
+        return np.array(folders) if len(folders) == len(self.paths) else None
+
     def judged(self) -> tuple[NDArray[Any], list[str]]:
         """The images of the test part if there is one, else all; and a name for each."""
         if self.test is None:

@@ -34,12 +34,14 @@ class Material:
         pictures: The same images before they were brought to one size, in batches as
             `convae.exact_batches` gives them; each job may go through them anew. None if
             there are none.
+        labels: Of what kind each image is, `(num_images,)`, numbers or texts; None if unknown.
         progress: Called with the steps done and all steps.
     """
 
     images: Selection
     network_saw_all: bool = False
     pictures: Pictures | None = None
+    labels: NDArray[Any] | None = None
     progress: Progress | None = None
 
 
@@ -61,13 +63,17 @@ class Job(ABC):
             ParameterError: One of them is.
         """
 
-    def check_network(self, architecture: Architecture) -> None:
-        """Refuse a network that the job cannot be fitted beside, before it is trained.
+    def check_fit(self, architecture: Architecture, material: Material) -> None:
+        """Refuse what the job cannot be fitted with, before a network is trained.
+
+        Args:
+            architecture: Of the network.
+            material: What it would learn from.
 
         Raises:
-            ParameterError: It is such a network.
+            ParameterError: The network or the material lacks something.
         """
-        del architecture
+        del architecture, material
 
     def reserve(self, images: Selection) -> Indices:
         """Positions of images that the network must not be trained on; none by default.

@@ -1,14 +1,17 @@
 """Train an autoencoder and fit jobs beside it, or add jobs to one that is trained."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.autoencoder.estimator import ConvAutoencoder
+from convae.errors import ParameterError
 from convae.images.selection import ImagesLike, Selection
 from convae.jobs.job import Job, Material, Pictures, Progress
 from convae.jobs.model import TrainedModel
@@ -21,6 +24,7 @@ def train_model(
     *,
     run: RunOptions = UNOBSERVED,
     pictures: Pictures | None = None,
+    labels: ArrayLike | None = None,
     progress: Progress | None = None,
 ) -> TrainedModel:
     """Train an autoencoder on images, and fit jobs beside it.
@@ -33,6 +37,8 @@ def train_model(
         pictures: The same images before they were brought to one size, in batches as
             `convae.exact_batches` gives them; no iterator, since each job may go through
             them.
+        labels: Of what kind each image is, `(num_images,)`, for jobs that learn each kind by
+            itself.
         progress: Called with the steps done and all steps of fitting a job.
 
     Raises:
@@ -43,13 +49,14 @@ def train_model(
     """
     chosen = Selection.of(images)
     estimator = ConvAutoencoder() if autoencoder is None else autoencoder
+    material = Material(chosen, False, pictures, _checked(labels, len(chosen)), progress)
     architecture = estimator.plan(chosen)
     for job in jobs:
-        job.check_network(architecture)
+        job.check_fit(architecture, material)
     reserved = [job.reserve(chosen) for job in jobs]
     positions = np.unique(np.concatenate([np.empty(0, np.intp), *reserved]))
     estimator.fit(chosen.without(positions), run=run)
-    return _fit_beside(estimator, jobs, Material(chosen, False, pictures, progress))
+    return _fit_beside(estimator, jobs, material)
 
 
 def add_jobs(
@@ -58,6 +65,7 @@ def add_jobs(
     jobs: Sequence[Job],
     *,
     pictures: Pictures | None = None,
+    labels: ArrayLike | None = None,
     progress: Progress | None = None,
 ) -> TrainedModel:
     """Fit jobs beside an autoencoder that is trained, which stays as it is.
@@ -70,6 +78,7 @@ def add_jobs(
         autoencoder: The fitted estimator, such as `ConvAutoencoder.load` gives.
         jobs: Estimators of jobs; they are fitted.
         pictures: As in `train_model`.
+        labels: As in `train_model`.
         progress: As in `train_model`.
 
     Returns:
@@ -81,10 +90,11 @@ def add_jobs(
     """
     chosen = Selection.of(images)
     autoencoder.checked(chosen.images[:1])
+    material = Material(chosen, True, pictures, _checked(labels, len(chosen)), progress)
     for job in jobs:
-        job.check_network(autoencoder.architecture_)
+        job.check_fit(autoencoder.architecture_, material)
         job.reserve(chosen)
-    return _fit_beside(autoencoder, jobs, Material(chosen, True, pictures, progress))
+    return _fit_beside(autoencoder, jobs, material)
 
 
 def fit_job(
@@ -94,6 +104,7 @@ def fit_job(
     *,
     run: RunOptions = UNOBSERVED,
     pictures: Pictures | None = None,
+    labels: ArrayLike | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Fit one job: beside an autoencoder that is fitted, as it is; otherwise beside a fitted clone.
@@ -104,6 +115,7 @@ def fit_job(
         autoencoder: The estimator; None takes `ConvAutoencoder()`.
         run: As in `train_model`.
         pictures: As in `train_model`.
+        labels: As in `train_model`.
         progress: As in `train_model`.
 
     Raises:
@@ -113,9 +125,26 @@ def fit_job(
     """
     estimator = ConvAutoencoder() if autoencoder is None else autoencoder
     if _is_fitted(estimator):
-        add_jobs(images, estimator, [job], pictures=pictures, progress=progress)
+        add_jobs(
+            images, estimator, [job], pictures=pictures, labels=labels, progress=progress
+        )  # fmt: skip
     else:
-        train_model(images, clone(estimator), [job], run=run, pictures=pictures, progress=progress)
+        train_model(
+            images, clone(estimator), [job], run=run, pictures=pictures, labels=labels,
+            progress=progress,
+        )  # fmt: skip
+
+
+def _checked(labels: ArrayLike | None, num_images: int) -> NDArray[Any] | None:
+    if labels is None:
+        return None
+    found = np.asarray(labels)
+    if found.shape != (num_images,):
+        raise ParameterError(
+            f"There must be one label for each of the {num_images:,} images; received labels of "
+            f"shape {found.shape}. Pass as many, or none."
+        )
+    return found
 
 
 def _is_fitted(estimator: ConvAutoencoder) -> bool:

@@ -48,6 +48,10 @@ SAMPLES, STEPS = 100, 9
 @click.option(
     "--along", type=int, metavar="NUMBER", help="Images that differ in one latent number, from 0."
 )
+@click.option(
+    "--label",
+    help="New images of this kind alone, for a model trained with --by-label.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other images.")
 @click.option(
     "--out",
@@ -65,6 +69,7 @@ def sample(
     around: Path | None,
     strength: float | None,
     along: int | None,
+    label: str | None,
     seed: int,
     out: Path,
     overwrite: bool,
@@ -83,6 +88,11 @@ def sample(
         )
     varied = bool(around) and along is None
     new = not between and not around and along is None
+    if label is not None and not new:
+        raise ParameterError(
+            f"--label must go with new images alone; received {label} and another way to make "
+            f"them. Leave one out."
+        )
     num_images = count if count is not None else SAMPLES if new else STEPS
     check_samples_path(out, num_images, overwrite=overwrite)
     trained = load_model(model)
@@ -101,7 +111,7 @@ def sample(
         share = 0.5 if strength is None else strength
         images = sampler.vary(read(around)[0], num_images, share, seed)
     else:
-        images = sampler.sample(num_images, seed)
+        images = sampler.sample(num_images, seed, label)
     # What changes step by step stands in one row.
     result = write_samples(out, images, 0 if new or varied else len(images))
     if as_json:

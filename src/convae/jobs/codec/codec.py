@@ -93,12 +93,13 @@ class ImageCodec(AppliedCodec, Job, BaseEstimator):  # type: ignore[misc] # skle
         fit_job(self, X, self.autoencoder, run=run, pictures=pictures, progress=progress)
         return self
 
-    def check_network(self, architecture: Architecture) -> None:
+    def check_fit(self, architecture: Architecture, material: Material) -> None:
         """Refuse a network whose decoder would take too much memory in integers.
 
         Raises:
             ParameterError: It would.
         """
+        del material
         check_sizes(architecture.image_shape, architecture.filters)
 
     def fit_beside(self, autoencoder: ConvAutoencoder, material: Material) -> Self:

@@ -5,7 +5,7 @@ fitted.py       what a fitted sampler does; pictures.py writes it down
 sampler.py      how it is fitted
 """
 
-from convae.jobs.kind import JobKind
+from convae.jobs.kind import JobKind, JobOption
 
 JOB = JobKind(
     name="sampling",
@@ -13,4 +13,14 @@ JOB = JobKind(
     what="a sampler",
     estimator="convae.jobs.sample.sampler:LatentSampler",
     fitted="convae.jobs.sample.fitted:FittedSampler",
+    options=(
+        JobOption(
+            "by_label",
+            bool,
+            False,
+            "",
+            "learn each kind of picture by itself, by the labels of the data set or the folders "
+            "that pictures are in.",
+        ),
+    ),
 )

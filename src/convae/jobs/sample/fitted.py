@@ -31,12 +31,20 @@ class AppliedSampler(ABC):
     def _check_fitted(self) -> None:  # noqa: B027 # what a file holds was fitted
         """Refuse an estimator that has not been fitted yet."""
 
-    def sample(self, num_images: int = 1, seed: int = 0) -> Floats:
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The kinds of images that `sample` can be asked for; none if fitted without labels."""
+        self._check_fitted()
+        return self.mixture_.labels
+
+    def sample(self, num_images: int = 1, seed: int = 0, label: object = None) -> Floats:
         """New images like those fitted on.
 
         Args:
             num_images: How many, from 1.
             seed: The same seed and number give the same images.
+            label: One of `labels`, or a number or another value that is written so; None makes
+                images of all kinds.
 
         Returns:
             float32 in [0, 1], `(num_images, height, width, channels)`, or without the channel axis
@@ -48,7 +56,8 @@ class AppliedSampler(ABC):
         self._check_fitted()
         whole_number(num_images, "num_images", 1, MOST_SAMPLES)
         whole_number(seed, "seed", 0, 2**32 - 1)
-        return self._decoded(self.mixture_.draw(num_images, np.random.default_rng(seed)))
+        name = None if label is None else str(label)
+        return self._decoded(self.mixture_.draw(num_images, np.random.default_rng(seed), name))
 
     def interpolate(self, first: ArrayLike, last: ArrayLike, num_images: int = 9) -> Floats:
         """Images on the straight line between the latents of two.

@@ -1,7 +1,8 @@
-"""A mixture of Gaussians with full covariances, over latents."""
+"""A mixture of Gaussians with full covariances, over latents; each may belong to a label."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from convae.storage.tables import Table, check_tables
 Floats = NDArray[np.float64]
 
 MOST_COMPONENTS = 1_024
+MOST_LABELS, LONGEST_LABEL, LABELS_TOLD = 1_024, 200, 20
 # Latents of a network in float32 are far smaller.
 LARGEST = 1e30
 # How far from 1 the sum of the weights may be.
@@ -28,28 +30,53 @@ class Mixture:
         means: float64 `(num_components, latent_dim)`.
         factors: The Cholesky factor of each covariance, float64
             `(num_components, latent_dim, latent_dim)`: lower triangles, no negative diagonals.
+        labels: Each kind of image; none if they were learned together.
+        owners: The position in `labels` that each component belongs to, int64
+            `(num_components,)`; None if there are no labels.
     """
 
     weights: Floats
     means: Floats
     factors: Floats
+    labels: tuple[str, ...] = ()
+    owners: NDArray[np.int64] | None = None
 
     @property
     def latent_dim(self) -> int:
         """Numbers per image."""
         return int(self.means.shape[1])
 
-    def draw(self, num_images: int, random: np.random.Generator) -> Floats:
+    def draw(
+        self, num_images: int, random: np.random.Generator, label: str | None = None
+    ) -> Floats:
         """New latents.
 
         Args:
             num_images: How many.
             random: Draws them.
+            label: Of which kind; None draws all kinds, each as often as it was learned from.
 
         Returns:
             float64 `(num_images, latent_dim)`.
+
+        Raises:
+            ParameterError: There is no such label.
         """
-        chosen = random.choice(len(self.weights), size=num_images, p=self.weights)
+        weights = self.weights
+        if label is not None:
+            if self.owners is None:
+                raise ParameterError(
+                    f"A label needs a sampler that was fitted by label; received {label!r:.80} for "
+                    f"one that was not. Leave it out, or fit with by_label=True (--by-label)."
+                )
+            if label not in self.labels:
+                more = " and others" if len(self.labels) > LABELS_TOLD else ""
+                raise ParameterError(
+                    f"label must be one of {', '.join(self.labels[:LABELS_TOLD])}{more}; received "
+                    f"{label!r:.80}. Choose one of them."
+                )
+            weights = np.where(self.owners == self.labels.index(label), weights, 0)
+        chosen = random.choice(len(weights), size=num_images, p=weights / weights.sum())
         return self.around(chosen, random.standard_normal((num_images, self.latent_dim)))
 
     def around(self, components: NDArray[np.intp], steps: Floats) -> Floats:
@@ -87,7 +114,9 @@ class Mixture:
     def to_job(self) -> FittedJob:
         """What the model file keeps."""
         tables = {"weights": self.weights, "means": self.means, "factors": self.factors}
-        return FittedJob({}, tables)
+        if self.owners is None:
+            return FittedJob({}, tables)
+        return FittedJob({"labels": list(self.labels)}, {**tables, "owners": self.owners})
 
     @classmethod
     def from_job(cls, job: FittedJob, latent_dim: int, origin: str) -> Self:
@@ -107,8 +136,9 @@ class Mixture:
             "factors": Table(np.float64, ("components", "numbers", "numbers"), -LARGEST, LARGEST),
         }
         with reading_job(origin):
-            if job.settings:
-                raise ParameterError(f"A sampler has no settings; received {job.settings!r:.80}.")
+            labels = _labels(job.settings)
+            if labels:
+                declared["owners"] = Table(np.int64, ("components",), 0, len(labels) - 1)
             sizes = check_tables(job.tables, declared, "A sampler", {"numbers": latent_dim})
             if sizes["components"] > MOST_COMPONENTS:
                 raise ParameterError(
@@ -121,4 +151,46 @@ class Mixture:
             factors = job.tables["factors"]
             if np.triu(factors, 1).any() or (np.diagonal(factors, axis1=1, axis2=2) < 0).any():
                 raise ParameterError("factors must be lower triangles without negative diagonals.")
-        return cls(job.tables["weights"], job.tables["means"], factors)
+            weights, owners = job.tables["weights"], job.tables.get("owners")
+            if owners is not None and not np.bincount(owners, weights, len(labels)).all():
+                raise ParameterError("Each label must have a component of some weight.")
+        return cls(weights, job.tables["means"], factors, labels, owners)
+
+
+def _labels(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of an untrusted document; none, if it has none.
+
+    Raises:
+        ParameterError: Something else is there.
+    """
+    if not settings:
+        return ()
+    found = settings.get("labels")
+    if set(settings) != {"labels"} or not isinstance(found, list):
+        raise ParameterError(
+            f"A sampler has a list of labels or no settings; received {settings!r:.80}."
+        )
+    checked = label_names(found)
+    if len(set(checked)) < len(checked):
+        raise ParameterError("The labels of a sampler must differ.")
+    return checked
+
+
+def label_names(labels: Sequence[object]) -> tuple[str, ...]:
+    """Labels that a file can keep.
+
+    Raises:
+        ParameterError: There are none or too many, or one is no text or too long.
+    """
+    if not 1 <= len(labels) <= MOST_LABELS:
+        raise ParameterError(
+            f"There must be 1 to {MOST_LABELS:,} labels; received {len(labels):,}. Fit without "
+            f"labels."
+        )
+    names = tuple(label for label in labels if isinstance(label, str))
+    if len(names) < len(labels) or max(map(len, names)) > LONGEST_LABEL:
+        raise ParameterError(
+            f"Each label must be a text of at most {LONGEST_LABEL} characters; received "
+            f"{list(labels)!r:.80}. Name them otherwise."
+        )
+    return names

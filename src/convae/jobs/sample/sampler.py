@@ -1,25 +1,27 @@
 """`LatentSampler`: new images like those that an autoencoder was trained on."""
 
 import warnings
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.validation import check_is_fitted
 
+from convae.architecture.plan import Architecture
 from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.autoencoder.estimator import ConvAutoencoder
 from convae.checks import whole_number
+from convae.errors import ParameterError
 from convae.images.copies import copy_groups
 from convae.images.memory import chunks
 from convae.images.selection import ImagesLike, Selection, drawn_indices, held_out_indices
 from convae.jobs.job import Job, Material, Progress
 from convae.jobs.sample import JOB
 from convae.jobs.sample.fitted import AppliedSampler
-from convae.jobs.sample.mixture import Mixture
+from convae.jobs.sample.mixture import Mixture, label_names
 from convae.jobs.training import fit_job
 from convae.report.result import Result
 from convae.storage.modelfile import FittedJob
@@ -47,6 +49,8 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
     Args:
         autoencoder: The estimator whose file the sampler is kept in. One that is fitted is used as
             it is; otherwise a clone is fitted. None takes `ConvAutoencoder()`.
+        by_label: Whether each kind of image gets Gaussians of its own, so that `sample` can be
+            asked for a label. At most 1,024 kinds.
         seed: Decides which images are drawn, and where the mixture begins.
 
     Attributes:
@@ -65,14 +69,21 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
 
     kind = JOB
 
-    def __init__(self, autoencoder: ConvAutoencoder | None = None, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        autoencoder: ConvAutoencoder | None = None,
+        *,
+        by_label: bool = False,
+        seed: int = 0,
+    ) -> None:
         self.autoencoder = autoencoder
+        self.by_label = by_label
         self.seed = seed
 
     def fit(
         self,
         X: ImagesLike,
-        y: object = None,  # noqa: ARG002 # scikit-learn's signature
+        y: ArrayLike | None = None,
         *,
         run: RunOptions = UNOBSERVED,
         progress: Progress | None = None,
@@ -81,16 +92,17 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
 
         Args:
             X: The images, as `ConvAutoencoder` takes them.
-            y: Ignored; scikit-learn passes it.
+            y: The label of each image, `(num_images,)`, numbers or texts; used if `by_label`.
             run: As in `ConvAutoencoder.fit`.
             progress: Called with the mixtures fitted and all mixtures.
 
         Raises:
-            ParameterError: A parameter is outside its range.
+            ParameterError: A parameter is outside its range, or `by_label` goes without labels.
             ImageError: X breaks the image contract.
             ModelFileError: The checkpoint to resume from is missing, damaged or of another run.
         """
-        fit_job(self, X, self.autoencoder, run=run, progress=progress)
+        labels = y if self.by_label else None
+        fit_job(self, X, self.autoencoder, run=run, labels=labels, progress=progress)
         return self
 
     def check(self) -> None:
@@ -101,6 +113,22 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
         """
         whole_number(self.seed, "seed", 0, 2**32 - 1)
 
+    def check_fit(self, architecture: Architecture, material: Material) -> None:
+        """Refuse to learn by label without labels, or with too many.
+
+        Raises:
+            ParameterError: There are none, or too many.
+        """
+        del architecture
+        if self.by_label:
+            if material.labels is None:
+                raise ParameterError(
+                    "Learning by label needs a label for each image; received none. Use a data set "
+                    "with labels, put each kind of picture into a folder of its own, or leave "
+                    "by_label (--by-label) out."
+                )
+            label_names(np.unique(material.labels.astype(str)).tolist())
+
     def fit_beside(self, autoencoder: ConvAutoencoder, material: Material) -> Self:
         """Fit the density of latents.
 
@@ -109,34 +137,47 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
             material: What to learn from; all its images.
 
         Raises:
-            ParameterError: The seed is outside its range.
+            ParameterError: The seed is outside its range, or there are no labels to learn by.
         """
         self.check()
-        images = material.images.take(drawn_indices(len(material.images), MOST_IMAGES, self.seed))
+        self.check_fit(autoencoder.architecture_, material)
+        drawn = drawn_indices(len(material.images), MOST_IMAGES, self.seed)
+        images = material.images.take(drawn)
+        labels: tuple[str, ...] = ()
+        owners = np.zeros(len(images), np.int64)
+        if self.by_label and material.labels is not None:
+            found, owners = np.unique(material.labels[drawn].astype(str), return_inverse=True)
+            labels = tuple(found.tolist())
         parts = [autoencoder.transform(images[part]) for part in chunks(images)]
         latents = np.concatenate(parts).astype(np.float64)
         whitening = _Whitening.of(latents)
         white = whitening.whiten(latents)
-        self.log_likelihoods_ = self._tried(images, white, material.progress)
+        self.log_likelihoods_ = self._tried(images, white, owners, material.progress)
         best = max(self.log_likelihoods_, key=self.log_likelihoods_.__getitem__, default=1)
         self.autoencoder_ = autoencoder
-        self.mixture_ = whitening.mixture(_fitted(white, best, self.seed))
+        fitted = _fitted(white, owners, best, self.seed)
+        self.mixture_ = whitening.mixture(fitted, labels)
         return self
 
     def _tried(
-        self, images: Selection, white: Floats, progress: Progress | None
+        self,
+        images: Selection,
+        white: Floats,
+        owners: NDArray[np.int64],
+        progress: Progress | None,
     ) -> dict[int, float]:
         """The log-likelihood of held-out latents by the number of components."""
         if len(white) < 1 / HELD_OUT * 2:
             return {}
         held_out = held_out_indices(len(white), HELD_OUT, self.seed, groups=copy_groups(images))
-        seen, judged = np.delete(white, held_out, axis=0), white[held_out]
-        most = max(1, len(seen) // FEWEST_A_COMPONENT)
+        seen = np.setdiff1d(np.arange(len(white)), held_out)
+        most = max(1, int(np.bincount(owners[seen]).max()) // FEWEST_A_COMPONENT)
         found: dict[int, float] = {}
         for number, count in enumerate(COMPONENTS):
             if count > most or (len(found) > 2 and _falls(found)):
                 break
-            found[count] = float(_fitted(seen, count, self.seed).score(judged))
+            fitted = _fitted(white[seen], owners[seen], count, self.seed)
+            found[count] = _score(fitted, white[held_out], owners[held_out])
             if progress is not None:
                 progress(number + 1, len(COMPONENTS) + 1)
         if progress is not None:
@@ -150,15 +191,20 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
     def describe(self) -> Result:
         """How many Gaussians there are, and what one alone would give."""
         count, tried = len(self.mixture_.weights), self.log_likelihoods_
-        figures = {
+        figures: dict[str, Any] = {
             "components": count,
             "log_likelihoods": {str(tries): value for tries, value in tried.items()},
         }
+        each = ""
         line = f"for `convae sample`: a mixture of {count} Gaussians over the latents"
+        if self.mixture_.labels:
+            figures["labels"] = list(self.mixture_.labels)
+            line += f", for {len(self.mixture_.labels)} labels"
+            each = " each"
         if tried:
             line += (
-                f" (log-likelihood of held-out images {tried[count]:.2f} nats; one Gaussian gives "
-                f"{tried[1]:.2f})"
+                f" (log-likelihood of held-out images {max(tried.values()):.2f} nats; one "
+                f"Gaussian{each} gives {tried[1]:.2f})"
             )
         return Result(figures, [line])
 
@@ -205,30 +251,56 @@ class _Whitening:
     def whiten(self, latents: Floats) -> Floats:
         return (latents - self.mean) @ self.inverse
 
-    def mixture(self, white: GaussianMixture) -> Mixture:
-        """The mixture of latents that a mixture of whitened ones stands for."""
-        means = self.mean + white.means_ @ self.factor.T
-        roots = self.factor @ np.linalg.cholesky(white.covariances_)
+    def mixture(self, fitted: "_Fitted", labels: tuple[str, ...]) -> Mixture:
+        """The mixture of latents that mixtures of whitened ones stand for."""
+        total = sum(share for share, _ in fitted.values())
+        weights = np.concatenate([share * each.weights_ for share, each in fitted.values()]) / total
+        means = np.concatenate([each.means_ for _, each in fitted.values()])
+        roots = [np.linalg.cholesky(each.covariances_) for _, each in fitted.values()]
+        counts = [len(each.weights_) for _, each in fitted.values()]
+        owners = np.repeat(np.fromiter(fitted, np.int64), counts)
         # Any root of a covariance becomes its Cholesky factor by a rotation: L = R^T of QR.
-        upper: Floats = np.asarray(np.linalg.qr(roots.transpose(0, 2, 1), mode="r"))
-        triangles = upper.transpose(0, 2, 1)
+        turned = (self.factor @ np.concatenate(roots)).transpose(0, 2, 1)
+        triangles = np.asarray(np.linalg.qr(turned, mode="r")).transpose(0, 2, 1)
         signs = np.where(np.diagonal(triangles, axis1=1, axis2=2) < 0, -1.0, 1.0)
         factors = np.zeros((len(means), len(self.mean), len(self.mean)))
         factors[:, :, : triangles.shape[2]] = triangles * signs[:, np.newaxis, :]
-        weights = white.weights_ / white.weights_.sum()
-        return Mixture(weights, means, np.tril(factors))
+        return Mixture(
+            weights / weights.sum(), self.mean + means @ self.factor.T, np.tril(factors), labels,
+            owners if labels else None,
+        )  # fmt: skip
 
 
-def _fitted(white: Floats, count: int, seed: int) -> GaussianMixture:
-    if len(white) == 1:  # scikit-learn wants two
-        white = np.repeat(white, 2, axis=0)
-    mixture = GaussianMixture(
-        count, reg_covar=LEAST_VARIANCE, max_iter=MOST_ITERATIONS, random_state=seed
-    )
-    with warnings.catch_warnings():
-        # That it would still get a little better after so many steps, or that images are equal.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return mixture.fit(white)
+# For each owner how many latents it has, and their mixture.
+_Fitted: TypeAlias = dict[int, tuple[int, GaussianMixture]]
+
+
+def _fitted(white: Floats, owners: NDArray[np.int64], count: int, seed: int) -> _Fitted:
+    """A mixture for the latents of each owner, of so many components where there are enough."""
+    found: _Fitted = {}
+    for owner in np.unique(owners).tolist():
+        own = white[owners == owner]
+        fewer = min(count, max(1, len(own) // FEWEST_A_COMPONENT))
+        if len(own) == 1:  # scikit-learn wants two
+            own = np.repeat(own, 2, axis=0)
+        mixture = GaussianMixture(
+            fewer, reg_covar=LEAST_VARIANCE, max_iter=MOST_ITERATIONS, random_state=seed
+        )
+        with warnings.catch_warnings():
+            # That it would still get a little better after so many steps, or that images are equal.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found[owner] = int((owners == owner).sum()), mixture.fit(own)
+    return found
+
+
+def _score(fitted: _Fitted, white: Floats, owners: NDArray[np.int64]) -> float:
+    """The mean log-likelihood of latents whose owners are known; others do not count."""
+    found = [
+        mixture.score_samples(white[owners == owner])
+        for owner, (_, mixture) in fitted.items()
+        if (owners == owner).any()
+    ]
+    return float(np.concatenate(found).mean()) if found else 0.0
 
 
 def _falls(found: dict[int, float]) -> bool:
