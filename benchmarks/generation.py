@@ -16,7 +16,8 @@ are. `c_t` is the statistic of Meehan, Chaudhuri and Dasgupta, 2020: below -3, n
 to training images than test images are.
 
 `one Gaussian` and `10 Gaussians` are fitted on the latents of the same autoencoder as ours, without
-whitening or choice; those of PCA on its 16 numbers. Pythae's models have its networks for MNIST and
+whitening or choice, those of PCA on its 16 numbers; `flow matching` learns the same latents for as
+long as our whole training took. Pythae's models have its networks for MNIST and
 16 latents, and are trained for as long as ours; of the samplers that it has for each, the better
 one counts (`make .venv-pythae/installed`).
 """
@@ -32,7 +33,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from peers.programs import PYTHAE, Program, peer_python, write_mnist
+from peers.programs import FLOW_MATCHING, PYTHAE, Program, peer_python, write_mnist
 from results import keep_rows, kept_rows, publish, row_options
 from scipy.stats import mannwhitneyu
 from sklearn.cluster import KMeans
@@ -58,6 +59,7 @@ COVERED_BY, RECALLED_BY = 5, 3
 NUM_CELLS, FEWEST_IN_A_CELL = 10, 20
 REAL, RECONSTRUCTIONS = "training images", "reconstructions"
 OURS, ONE, PLAIN = "LatentSampler", "one Gaussian", "10 Gaussians"
+BY_LABEL, FLOW = "LatentSampler, by label", "flow matching"
 COMPONENTS = "principal components, 10 Gaussians"
 VAE, RAE = "Pythae, VAE", "Pythae, RAE-L2"
 PARTS = ("ours", "pythae")
@@ -189,19 +191,27 @@ def neighborhoods(real: Features, new: Features) -> dict[str, float]:
     }
 
 
-def our_rows(judge: Judge, train: Images, test: Images, seed: int, count: int) -> Iterator[Row]:
-    """Ours, and cheap methods on the same latents."""
+def our_rows(
+    judge: Judge, train: Images, labels: NDArray[Any], test: Images, seed: int, count: int
+) -> Iterator[Row]:
+    """Ours, and other methods on the same latents."""
     if seed == SEEDS[0]:
         yield row(REAL, seed, 0.0, 0.0, judge.figures(train[:count]))
     started = time.perf_counter()
-    sampler = LatentSampler(ConvAutoencoder.from_preset("fast", seed=seed), seed=seed).fit(train)
+    model = ConvAutoencoder.from_preset("fast", seed=seed).fit(train)
+    sampler = LatentSampler(model, seed=seed).fit(train)
     fit_s = time.perf_counter() - started
-    model = sampler.autoencoder_
     figures = judge.figures(to_uint8(model.reconstruct(test)))
     yield row(RECONSTRUCTIONS, seed, fit_s, 0.0, figures)
     note = f"{len(sampler.mixture_.weights)} Gaussians"
     yield sampled(judge, OURS, seed, fit_s, lambda: sampler.sample(count, seed=seed), note)
+    started = time.perf_counter()
+    by_label = LatentSampler(model, by_label=True, seed=seed).fit(train, labels)
+    label_s = time.perf_counter() - started
+    note = f"{len(by_label.mixture_.weights)} Gaussians"
+    yield sampled(judge, BY_LABEL, seed, label_s, lambda: by_label.sample(count, seed=seed), note)
     latents = model.transform(train).astype(np.float64)
+    yield flow_row(judge, seed, fit_s, latents, model, count)
     for name, number in ((ONE, 1), (PLAIN, PLAIN_COMPONENTS)):
         mixture = GaussianMixture(number, random_state=seed).fit(latents)
         draw = partial(lambda mixture: model.inverse_transform(drawn(mixture, count)), mixture)
@@ -215,6 +225,28 @@ def our_rows(judge: Judge, train: Images, test: Images, seed: int, count: int) -
         judge, COMPONENTS, seed, pca_s,
         lambda: np.clip(pca.inverse_transform(drawn(mixture, count)), 0, 1).reshape(-1, 28, 28, 1),
     )  # fmt: skip
+
+
+def flow_row(
+    judge: Judge,
+    seed: int,
+    seconds: float,
+    latents: NDArray[Any],
+    model: ConvAutoencoder,
+    count: int,
+) -> Row:
+    """A flow over the same latents."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = Path(folder) / "latents.npy", Path(folder) / "new.npy"
+        np.save(given, latents)
+        command = [
+            peer_python("pythae"), FLOW_MATCHING, given, made, "--seconds", seconds,
+            "--count", count, "--seed", seed,
+        ]  # fmt: skip
+        with Program(FLOW, command) as program:
+            answer = program.answer()[1]
+        figures = judge.figures(to_uint8(model.inverse_transform(np.load(made))))
+    return row(FLOW, seed, answer["fit_s"], answer["sample_s"], figures)
 
 
 def drawn(mixture: GaussianMixture, count: int) -> NDArray[np.float32]:
@@ -302,7 +334,7 @@ def main() -> None:
                 if (part, seed) in kept or (given.part and part != given.part):
                     continue
                 if part == "ours":
-                    measured = our_rows(judge, train, test, seed, count)
+                    measured = our_rows(judge, train, labels, test, seed, count)
                 else:
                     times = [each["fit_s"] for each in rows if each["method"] == OURS]
                     measured = pythae_rows(judge, seed, count, statistics.median(times), mnist)

@@ -1,8 +1,7 @@
 """Start the programs of this folder and read their answers, a line of JSON each; it times nothing.
 
-`keras_script.py`, `torch_loop.py`, `pyod_autoencoder.py`, `pythae_models.py` and `bm3d_images.py`
-import nothing of convae, and the interpreters of the environments that `make` builds for them run
-them; `ours.py` is convae itself.
+They import nothing of convae, but for `ours.py`, and the interpreters of the environments that
+`make` builds for them run them.
 """
 
 import json
@@ -23,6 +22,7 @@ KERAS_SCRIPT = FOLDER / "keras_script.py"
 TORCH_LOOP = FOLDER / "torch_loop.py"
 PYOD = FOLDER / "pyod_autoencoder.py"
 PYTHAE = FOLDER / "pythae_models.py"
+FLOW_MATCHING = FOLDER / "flow_matching.py"
 OURS = FOLDER / "ours.py"
 
 # Compiled anew each time, as on the day of the install.
