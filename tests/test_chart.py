@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -22,6 +22,8 @@ def blue(data):
 
 
 @given(numbers, numbers, st.integers(2, 12))
+@example(1e6, 999999.9999999999, 2)
+@example(1e6, 1e6 - 1e-3, 12)
 def test_ticks_are_few_round_and_reach_beyond_both_ends(one, two, most):
     low, high = sorted((one, two))
     marks = ticks(low, high, most)

@@ -11,6 +11,8 @@ WIDTH, HEIGHT = 768, 480
 _SCALE = 2
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 24, 24, 56
 _PAPER, _INK, _GRID = (255, 255, 255), (40, 40, 40), (222, 222, 222)
+# Ends that differ by less, relative to the larger one, count as one.
+CLOSE = 1e-7
 _COLORS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40))
 
 
@@ -19,7 +21,10 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
     Their step is 1, 2 or 5 times a power of ten.
     """
-    span = (high - low) or abs(high) or 1.0
+    largest = max(abs(low), abs(high))
+    span = high - low
+    if span <= CLOSE * largest:  # numbers of double precision would make no even steps
+        span = largest or 1.0
     rough = span / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
