@@ -65,7 +65,7 @@ Key = tuple[str, str, float]
 SEEDS = [0, 1, 2]
 DIGITS, PHOTOGRAPHS, TILES = "mnist", "cifar10-sample", "tiles"
 GAUSSIAN, GRAINS = "gaussian", "salt-and-pepper"
-NUM_JUDGED, NUM_CHOOSING, NUM_LEARNED = 500, 100, 10_000
+NUM_JUDGED, NUM_CHOOSING, NUM_QUICK = 500, 100, 1_000
 NUM_SLOWLY = 25  # images to choose by, where a method takes long
 QUICK_JUDGED, QUICK_STEPS = 40, 60
 # What is judged; and for each kind of noise the strongest that ours is trained with, and the seeds.
@@ -129,7 +129,7 @@ class Case:
         self.noisy = self.with_noise(self.judged, 0)
         self.choosing = as_floats(train[-NUM_CHOOSING:])
         self.noisy_choosing = self.with_noise(self.choosing, 1)
-        self.num_learned = 1_000 if quick else NUM_LEARNED
+        self.num_learned = NUM_QUICK if quick else None
 
     @cached_property
     def pairs(self) -> tuple[Floats, Floats]:

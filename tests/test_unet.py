@@ -6,6 +6,7 @@ import pytest
 from convae.architecture.unet import UNet
 from convae.errors import ParameterError
 from convae.jobs.denoise.arrays import ArrayOperations
+from convae.nn import unet
 from convae.nn.backend import keras
 from convae.nn.unet import _UNetModel, train_unet
 
@@ -110,3 +111,15 @@ def test_a_plan_comes_back_from_json():
 def test_another_plan_is_refused(change, message):
     with pytest.raises(ParameterError, match=message):
         UNet.from_json({**PLAN.to_json(), **change})
+
+
+def test_parts_of_a_batch_teach_what_the_whole_one_does(monkeypatch):
+    random = np.random.default_rng(0)
+    batches = [tuple(random.random((2, 8, 8, 8, 1), np.float32)) for _ in range(5)]
+    found = []
+    for num_parts in (1, 4, 3):  # eight images cannot be cut into three parts
+        monkeypatch.setattr(unet, "NUM_PARTS", num_parts)
+        found.append(train_unet(UNet(1, 1, (4, 6), (1, 1)), batches, 5, 0))
+    for name, whole in found[0].items():
+        np.testing.assert_allclose(found[1][name], whole, rtol=1e-3, atol=1e-5)
+        np.testing.assert_array_equal(found[2][name], whole)

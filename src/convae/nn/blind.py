@@ -21,7 +21,7 @@ from convae.architecture.unet import UNet
 from convae.nn.backend import FLOATS, keras, settled, start
 from convae.nn.optimizers import Muon
 from convae.nn.stepping import CompiledStep, compile_step, falling_rates, train_in_steps
-from convae.nn.unet import LEARNING_RATE, WARM_UP, Operations, draw_weights
+from convae.nn.unet import LEARNING_RATE, NUM_PARTS, WARM_UP, Operations, draw_weights
 
 ops = keras.ops
 Floats = NDArray[np.float32]
@@ -128,7 +128,7 @@ def train_blind(
     model.deviation = deviation
     compiled = _compiled(model.channels, model.num_levels, model.plan.widths, model.plan.blocks)
     rates = falling_rates(num_steps, LEARNING_RATE, WARM_UP)
-    train_in_steps(model, Muon, _mean_cost, counted(), rates, compiled)
+    train_in_steps(model, Muon, _mean_cost, counted(), rates, compiled, NUM_PARTS)
 
 
 @settled()

@@ -1,6 +1,11 @@
-"""Train any Keras model in steps whose size is given for each; on JAX they are compiled once."""
+"""Train any Keras model in steps whose size is given for each; on JAX they are compiled once.
+
+On JAX the batch of a step can be cut into parts, each of which a thread of its own differentiates:
+XLA uses little more than one core for convolutions of few planes.
+"""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +23,15 @@ class CompiledStep(NamedTuple):
 
     Args:
         run: Takes a state, the size of the step, inputs and targets; gives the next state.
+        gradients: Takes weights, and inputs and targets of a part; gives what the loss asks for.
+        apply: Takes a state, the size of the step, and the gradients of equal parts; gives the next
+            state.
         first_moments: Makes what an optimizer remembers before the first step.
     """
 
     run: Callable[..., Any]
+    gradients: Callable[..., Any]
+    apply: Callable[..., Any]
     first_moments: Callable[[], list[Any]]
 
 
@@ -46,19 +56,30 @@ def compile_step(
         if variable.name == "learning_rate"
     )
 
-    def step(state: Any, rate: Any, inputs: Any, targets: Any) -> Any:  # noqa: ANN401 # JAX's
-        trainable, moments = state
-
+    def gradients(trainable: Any, inputs: Any, targets: Any) -> Any:  # noqa: ANN401 # JAX's
         def of(trainable: Any) -> Any:  # noqa: ANN401
             return loss(targets, model.stateless_call(trainable, [], inputs)[0])
 
+        return jax.grad(of)(trainable)
+
+    def apply(state: Any, rate: Any, parts: Any) -> Any:  # noqa: ANN401
+        trainable, moments = state
         moments = [*moments[:rate_place], rate, *moments[rate_place + 1 :]]
-        return optimizer.stateless_apply(moments, jax.grad(of)(trainable), trainable)
+        found = jax.tree.map(lambda *each: sum(each) / len(each), *parts)
+        return optimizer.stateless_apply(moments, found, trainable)
+
+    def step(state: Any, rate: Any, inputs: Any, targets: Any) -> Any:  # noqa: ANN401
+        return apply(state, rate, [gradients(state[0], inputs, targets)])
 
     def first_moments() -> list[Any]:
         return [keras.ops.copy(variable.value) for variable in optimizer.variables]
 
-    return CompiledStep(jax.jit(step, donate_argnums=0), first_moments)
+    return CompiledStep(
+        jax.jit(step, donate_argnums=0),
+        jax.jit(gradients),
+        jax.jit(apply, donate_argnums=0),
+        first_moments,
+    )
 
 
 def train_in_steps(
@@ -68,6 +89,7 @@ def train_in_steps(
     batches: Batches,
     rates: NDArray[np.float32],
     compiled: CompiledStep | None,
+    num_parts: int = 1,
 ) -> None:
     """Train a model in place.
 
@@ -78,6 +100,8 @@ def train_in_steps(
         batches: One for each step.
         rates: The size of each step.
         compiled: What `compile_step` gave for a model of this shape.
+        num_parts: Equal parts of a batch to differentiate at once, on JAX; then the loss is the
+            mean over theirs. A batch that cannot be cut into so many stays whole.
     """
     if compiled is None:
         optimizer = make_optimizer()
@@ -86,11 +110,34 @@ def train_in_steps(
             optimizer.learning_rate = rate
             model.train_on_batch(inputs, targets)
         return
+    import jax
+
     state = [variable.value for variable in model.trainable_variables], compiled.first_moments()
-    for rate, batch in zip(rates, batches, strict=True):
-        state = compiled.run(state, rate, *batch)
+    with ThreadPoolExecutor(num_parts) as pool:
+
+        def part_gradients(part: Any) -> Any:  # noqa: ANN401 # arrays in any tree
+            return jax.block_until_ready(compiled.gradients(state[0], *part))
+
+        for rate, batch in zip(rates, batches, strict=True):
+            parts = _parts(batch, num_parts)
+            if len(parts) == 1:
+                state = compiled.run(state, rate, *batch)
+            else:
+                state = compiled.apply(state, rate, list(pool.map(part_gradients, parts)))
     for variable, value in zip(model.trainable_variables, state[0], strict=True):
         variable.assign(value)
+
+
+def _parts(batch: Any, num_parts: int) -> list[Any]:  # noqa: ANN401
+    """A batch in equal parts, or whole."""
+    import jax
+
+    arrays, tree = jax.tree.flatten(batch)
+    size = len(arrays[0])
+    if size % num_parts:
+        return [batch]
+    cut = [np.split(array, num_parts) for array in arrays]
+    return [jax.tree.unflatten(tree, part) for part in zip(*cut, strict=True)]
 
 
 def falling_rates(num_steps: int, largest: float, warm_up: int) -> NDArray[np.float32]:

@@ -19,6 +19,8 @@ Floats = NDArray[np.float32]
 # Chosen on held-out images of MNIST's training split and of small photographs.
 LEARNING_RATE = 4e-3
 WARM_UP = 100
+# Of a batch; the same on every machine, since the sums are rounded.
+NUM_PARTS = 4
 # The first weights of a block's second convolution and of the last one are this much smaller, so
 # that the network begins near what goes in.
 FIRST_SPREADS = {"b": 0.5, "last": 0.3}
@@ -57,7 +59,7 @@ def train_unet(
     model = _UNetModel(plan)
     draw_weights(model.weights_by_name, seed)
     rates = falling_rates(num_steps, LEARNING_RATE, WARM_UP)
-    train_in_steps(model, Muon, _squared_error, counted(), rates, _compiled(plan))
+    train_in_steps(model, Muon, _squared_error, counted(), rates, _compiled(plan), NUM_PARTS)
     return {
         name: np.array(ops.convert_to_numpy(weight.value))
         for name, weight in model.weights_by_name.items()

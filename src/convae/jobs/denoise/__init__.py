@@ -7,7 +7,7 @@ pictures.py     the folder that `convae denoise` leaves
 
 from convae.jobs.kind import JobKind, JobOption
 
-DEFAULT_NOISE, DEFAULT_STRENGTH, DEFAULT_STEPS = "gaussian", 0.5, 8_400
+DEFAULT_NOISE, DEFAULT_STRENGTH, DEFAULT_STEPS = "gaussian", 0.5, 14_000
 
 JOB = JobKind(
     name="denoising",

@@ -25,7 +25,7 @@ from convae.jobs.denoise.patches import Pieces
 from convae.jobs.denoise.stored import TrainedUNet
 from convae.jobs.job import Job, Material, Pictures, Progress
 from convae.jobs.training import fit_job
-from convae.nn.unet import train_unet
+from convae.nn.unet import NUM_PARTS, train_unet
 from convae.report.result import Result
 from convae.storage.modelfile import FittedJob
 
@@ -167,7 +167,7 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
         seen, judged = pieces.split(self.seed)
         plan = UNet(channels, channels, WIDTHS, BLOCKS)
         sides = seen.patch_sides(plan.stride)
-        count = max(1, BATCH_PIXELS // (sides[0] * sides[1]))
+        count = NUM_PARTS * max(1, round(BATCH_PIXELS / (sides[0] * sides[1] * NUM_PARTS)))
         self.autoencoder_ = autoencoder
         self.judged_: dict[float, tuple[float, ...]] = {}
         if self.blind:
