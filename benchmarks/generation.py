@@ -71,13 +71,22 @@ class Judge:
     Args:
         train: Images, and their labels.
         test: Images.
-        epochs: Of the classifier.
+        kept: Where the weights of the classifier are, or will be; None keeps them nowhere.
     """
 
     def __init__(
-        self, train: tuple[Images, NDArray[Any]], test: Images, epochs: int = CLASSIFIER_EPOCHS
+        self, train: tuple[Images, NDArray[Any]], test: Images, kept: Path | None = None
     ) -> None:
-        self._classifier, self._features_of = classifier(*train, epochs)
+        self._classifier, self._features_of = classifier()
+        if kept is not None and kept.exists():
+            with np.load(kept) as arrays:
+                self._classifier.set_weights(list(arrays.values()))
+        else:
+            self._classifier.fit(
+                scaled(train[0]), train[1], batch_size=128, epochs=CLASSIFIER_EPOCHS, verbose=0
+            )
+            if kept is not None:
+                np.savez(kept, *self._classifier.get_weights())
         self.train, self.test = self.features(train[0]), self.features(test)
         self._near = NearestNeighbors(n_neighbors=1).fit(self.train)
         self._apart = self._distances(self.test)
@@ -133,19 +142,20 @@ def scaled(images: Images) -> NDArray[np.float32]:
     return images.reshape(-1, 28, 28, 1).astype(np.float32) / np.float32(255)
 
 
-def classifier(images: Images, labels: NDArray[Any], epochs: int) -> tuple[Any, Any]:
-    """A classifier of digits, and the model that gives its last hidden layer."""
+def classifier() -> tuple[Any, Any]:
+    """A classifier of digits, not trained, and the model that gives its last hidden layer."""
     keras.utils.set_random_seed(CLASSIFIER_SEED)
     layers = keras.layers
     inputs = volume = layers.Input((28, 28, 1))
     for filters in (32, 64):
         volume = layers.Conv2D(filters, 3, padding="same", activation="relu")(volume)
-        volume = layers.MaxPooling2D()(volume)
+        # Keras's own layer of it takes JAX longer than the convolution.
+        side = volume.shape[1] // 2
+        volume = keras.ops.max(layers.Reshape((side, 2, side, 2, filters))(volume), axis=(2, 4))
     hidden = layers.Dense(128, activation="relu")(layers.Dropout(0.3)(layers.Flatten()(volume)))
     outputs = layers.Dense(10, activation="softmax")(layers.Dropout(0.5)(hidden))
     model = keras.Model(inputs, outputs)
     model.compile("adam", "sparse_categorical_crossentropy")
-    model.fit(scaled(images), labels, batch_size=128, epochs=epochs, verbose=0)
     return model, keras.Model(inputs, hidden)
 
 
@@ -322,7 +332,8 @@ def main() -> None:
     if given.quick:
         train, labels, test = train[:QUICK_TRAINED], labels[:QUICK_TRAINED], test[:QUICK_NEW]
         count, seeds = QUICK_NEW, SEEDS[:1]
-    judge = Judge((train, labels), test)
+    kept_weights = given.rows and given.rows.with_suffix(".classifier.npz")
+    judge = Judge((train, labels), test, kept_weights)
     accuracy = judge.accuracy(test, np.asarray(dataset.test_labels)[: len(test)])
     print(f"classifier {judge.weights_hash()}: {accuracy:.4f} of the test images")
     rows = kept_rows(given.rows)
