@@ -10,7 +10,7 @@ text, CMYK, signed values, headers that claim giants. What a sound file holds wa
 was written; what is in a JPEG, a lossy WebP and a lossy AVIF is what Pillow says.
 
 A fault is a sound file that does not come back with its pixels, under its name or the one that
-`names.csv` tells; a file that is neither packed nor named with its reason; a reason for a sound
+`out-names.csv` tells; a file that is neither packed nor named with its reason; a reason for a sound
 file; other pixels than Pillow's from a damaged file; or a wrong exit code: 0, and 1 with
 `--strict`.
 """
@@ -351,8 +351,8 @@ def compare(odd: list[Odd], folder: Path) -> tuple[Counter[str], list[str]]:
     if run(["compress", model, "in", "y.cae", "--strict"], folder).returncode != 1:
         faults.append("compress --strict did not end with 1")
     renamed = {}
-    if (folder / "out" / "names.csv").exists():
-        with (folder / "out" / "names.csv").open(
+    if (folder / "out-names.csv").exists():
+        with (folder / "out-names.csv").open(
             newline="", encoding="utf-8", errors="surrogateescape"
         ) as table:
             renamed = {row["name"]: row["file"] for row in csv.DictReader(table)}

@@ -19,7 +19,7 @@ from convae.storage.naming import changed, file_names, folds_case
 
 Progress = Callable[[int, int], None]
 
-NAMES = "names.csv"
+NAMES = "-names.csv"
 
 
 def write_pictures(
@@ -31,7 +31,8 @@ def write_pictures(
 ) -> Result:
     """Write every image as PNG, under its name or its number (`convae.storage.naming`).
 
-    `names.csv` tells the names of pictures whose files could not be called after them.
+    A table beside the folder, `FOLDER-names.csv`, tells the names of pictures whose files could not
+    be called after them.
 
     Args:
         archive: Where from.
@@ -53,10 +54,11 @@ def write_pictures(
     names = archive.names()
     files = list(file_names(names, folds_case=folds))
     renamed = changed(names, files)
-    for file in [*files, *([Path(NAMES)] if renamed else [])]:
-        check_output(folder / file, overwrite=overwrite)
+    table = _table_path(folder)
+    for path in [*(folder / file for file in files), *([table] if renamed else [])]:
+        check_output(path, overwrite=overwrite)
     if renamed:
-        write_whole(folder / NAMES, csv_table(("file", "name"), renamed))
+        write_whole(table, csv_table(("file", "name"), renamed))
     num_bytes = 0
     for number, (image, file) in enumerate(zip(_images(archive), files, strict=True)):
         if image.shape[2] == 2:
@@ -71,11 +73,17 @@ def write_pictures(
     result = _result(len(archive), num_bytes, folder)
     if not renamed:
         return result
-    line = f"{len(renamed):,} could not be called after its picture: {NAMES} tells its name"
+    line = f"{len(renamed):,} could not be called after its picture: {table} tells its name"
     if len(renamed) > 1:
-        line = f"{len(renamed):,} could not be called after their pictures: {NAMES} tells the names"
+        line = f"{len(renamed):,} could not be called after their pictures: {table} tells the names"
     figures = {**result.figures, "num_renamed": len(renamed)}
-    return Result(figures, [*result.lines, line], result.files)
+    return Result(figures, [*result.lines, line], {**result.files, "names": str(table)})
+
+
+def _table_path(folder: Path) -> Path:
+    """Beside the folder, where nothing but pictures is."""
+    named = folder.resolve() if folder.name in ("", "..") else folder
+    return named.with_name(named.name + NAMES)
 
 
 def write_array(archive: ImageArchive, path: Path, progress: Progress | None = None) -> Result:
