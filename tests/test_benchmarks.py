@@ -563,7 +563,11 @@ def test_what_denoising_may_claim_is_against_the_best_cheap_method(module):
     rows = [
         {"set": name, "noise": noise, "strength": round(strength, 4), "method": method,
          "psnr_db": 10.0 + index}
-        for name, noise, strength in [*denoising.CASES, ("mnist", "gaussian", 0.0)]
+        for name, noise, strength in [
+            *denoising.CASES,
+            ("mnist", "gaussian", 0.0),
+            ("cifar10-sample, first 100", "gaussian", 50 / 255),
+        ]
         for index, method in enumerate(names)
     ]  # fmt: skip
     found = denoising.headline(rows)
