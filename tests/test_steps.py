@@ -61,3 +61,24 @@ def test_trainings_that_differ_in_seed_and_images_share_what_is_compiled():
     steeper = ConvAutoencoder(**{**RECIPE, "learning_rate": 0.1}).fit(images[0])
     assert steps._compiled.cache_info().misses == before.misses + 1
     assert steeper.history_[-1]["loss"] not in losses
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+def test_trainings_of_other_lengths_share_what_is_compiled(schedule, monkeypatch):
+    """On so many more images, or for so many more epochs, no program is compiled anew."""
+    loops = []
+    compile_loop = steps._compiled
+
+    def kept(plan, most_steps):
+        loops.append(compile_loop(plan, most_steps))
+        return loops[-1]
+
+    monkeypatch.setattr(steps, "_compiled", kept)
+    images = np.random.default_rng(0).integers(0, 256, (40, 9, 8, 1), dtype=np.uint8)
+    recipe = {**RECIPE, "learning_rate_schedule": schedule}
+    ConvAutoencoder(**recipe).fit(images[:24])
+    programs = loops[0]._cache_size()
+    ConvAutoencoder(**recipe).fit(images)
+    ConvAutoencoder(**{**recipe, "epochs": 4}).fit(images)
+    assert all(loop is loops[0] for loop in loops)
+    assert loops[0]._cache_size() == programs

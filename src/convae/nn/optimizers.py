@@ -38,6 +38,18 @@ def make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizers
     return keras.optimizers.Adam(rate, weight_decay=options.weight_decay or None)
 
 
+def set_decay_steps(optimizer: keras.optimizers.Optimizer, num_steps: Any) -> None:  # noqa: ANN401
+    """Let a step size fall over so many steps, if it falls at all.
+
+    Args:
+        optimizer: What `make_optimizer` gave.
+        num_steps: All steps of a training; a number that is traced, too.
+    """
+    schedule = optimizer._learning_rate  # Keras gives the rate of the moment alone
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        schedule.decay_steps = num_steps
+
+
 class Muon(keras.optimizers.Optimizer):  # type: ignore[misc] # Keras is untyped
     """Orthogonalized momentum for kernels of rank 16 or more, Adam for the rest.
 

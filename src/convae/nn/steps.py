@@ -19,13 +19,15 @@ from convae.images.memory import release
 from convae.nn.backend import keras
 from convae.nn.build import shared, template
 from convae.nn.losses import LOSSES
-from convae.nn.optimizers import make_optimizer
+from convae.nn.optimizers import make_optimizer, set_decay_steps
 from convae.nn.translate import translate
 
 # Images in memory up to here lie on the device whole; of more, or of those in a file, each call
 # takes along what its steps need.
 MOST_RESIDENT_BYTES = 2**30
 MOST_BLOCK_BYTES = 2**25
+# Copies of images, filled up to a number that many trainings share, take at most this.
+MOST_FILLED_BYTES = 2**24
 MOST_STEPS = 1024
 
 LARGEST_BYTE = np.float32(255)
@@ -67,10 +69,13 @@ class StepPlan:
 
     def without_what_no_step_needs(self) -> "StepPlan":
         """Plans of equal steps made equal, so that trainings share what was compiled."""
-        options = replace(self.options, seed=0, validation_split=0.0, patience=None)
-        if options.learning_rate_schedule == "constant":
-            return replace(self, options=replace(options, epochs=1), num_steps=1)
-        return replace(self, options=options)
+        options = replace(self.options, epochs=1, seed=0, validation_split=0.0, patience=None)
+        return replace(self, options=options, num_steps=1)
+
+    @property
+    def decay_steps(self) -> int:
+        """Steps over which a step size falls that falls at all."""
+        return self.options.epochs * self.num_steps
 
     def make_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer of the recipe."""
@@ -161,8 +166,9 @@ class _CompiledSteps:
 
         self._model, self._optimizer, self._images = model, optimizer, images
         self._batch_size = batch_size = plan.options.batch_size
+        self._decay_steps = np.int32(plan.decay_steps)
         in_memory = not isinstance(images, np.memmap) and images.nbytes <= MOST_RESIDENT_BYTES
-        self._resident = jax.device_put(images) if in_memory else None
+        self._resident = jax.device_put(_filled_up(images)) if in_memory else None
         bytes_a_step = batch_size * math.prod(images.shape[1:]) * images.itemsize
         self.most_steps = MOST_STEPS
         if not in_memory:
@@ -209,6 +215,7 @@ class _CompiledSteps:
             self._filled(positions),
             None if batches.offsets is None else self._filled(batches.offsets),
             LARGEST_BYTE,
+            self._decay_steps,
         )
         return np.asarray(losses)[:num_steps]
 
@@ -217,6 +224,14 @@ class _CompiledSteps:
         filled = np.zeros((self.most_steps, *values.shape[1:]), np.int32)
         filled[: len(values)] = values
         return filled
+
+
+def _filled_up(images: NDArray[Any]) -> NDArray[Any]:
+    """Few images filled up to a power of four, so that trainings on any number share a program."""
+    filled = 1 << 2 * math.ceil(math.log2(len(images)) / 2)
+    if filled * images[0].nbytes > MOST_FILLED_BYTES:
+        return images
+    return np.pad(images, [(0, filled - len(images)), (0, 0), (0, 0), (0, 0)])
 
 
 @lru_cache(maxsize=8)
@@ -236,7 +251,10 @@ def _compiled(plan: StepPlan, most_steps: int) -> Callable[..., Tree]:
         positions: Tree,
         offsets: Tree,
         largest_byte: Tree,
+        decay_steps: Tree,
     ) -> Tree:
+        set_decay_steps(optimizer, decay_steps)
+
         def compute_loss(trainable: Tree, other: Tree, batch: Tree) -> Tree:
             outputs, other = model.stateless_call(trainable, other, batch, training=True)
             return loss(batch, outputs), other
@@ -255,7 +273,9 @@ def _compiled(plan: StepPlan, most_steps: int) -> Callable[..., Tree]:
             return (trainable, other, moments), losses.at[index].set(value)
 
         losses = jnp.zeros(most_steps, jnp.float32)
-        return jax.lax.fori_loop(0, num_steps, step, (state, losses))
+        found = jax.lax.fori_loop(0, num_steps, step, (state, losses))
+        set_decay_steps(optimizer, 1)
+        return found
 
     compiled: Callable[..., Tree] = jax.jit(run, donate_argnums=0)
     return compiled
