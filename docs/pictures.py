@@ -1,9 +1,8 @@
-"""Make the pictures of the first page, in docs/images, one for each job.
+"""Make the pictures of the first page, in docs/images: reconstructions, heat, rate and distortion.
 
 It needs a folder in CONVAE_DATA with `mnist.npz` and with `magnetic-tiles`, pictures of material:
 `normal` without defects, and `defect` with them. The chart shows what stands in
-benchmarks/results/compression.json. The photographs come with scikit-image; the one that is shown
-is not among those learned from.
+benchmarks/results/compression.json.
 
     make pictures
 """
@@ -19,17 +18,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
-from skimage import data as photographs
 
-from convae import (
-    AnomalyDetector,
-    ConvAutoencoder,
-    Denoiser,
-    LatentSampler,
-    add_noise,
-    load_dataset,
-    read_images,
-)
+from convae import AnomalyDetector, ConvAutoencoder, load_dataset, read_images
 from convae.images import to_uint8, write_image
 from convae.report.figures import overlay
 
@@ -39,11 +29,6 @@ DIGIT_SCALE, GAP = 3, 4
 # A defect that is easy to see, and what its overlay is enlarged by.
 DEFECT, PART_SIDE, PART_EPOCHS, PART_SCALE = "crack_249821.jpg", 96, 30, 3
 LARGEST_BYTES = 128
-NEW_COLUMNS, NEW_ROWS = 20, 5
-# What the denoiser learns from, and the part of another photograph that is shown.
-LEARNED = ("astronaut", "coffee", "rocket")
-TILE_SIDE, NOISE = 64, 50 / 255
-SHOWN = (slice(20, 260), slice(60, 400))
 FORMATS = {"AVIF": "AVIF", "WEBP": "WebP", "JPEG": "JPEG", "JPEG XL": "JPEG XL"}
 # In one file an image a format's header alone takes more than that.
 KIND = "sheet of 100"
@@ -77,34 +62,6 @@ def heat(data: Path) -> NDArray[np.uint8]:
     restored = to_uint8(detector.restore(one))[0]
     picture = overlay(to_uint8(one)[0], detector.heat_maps(one)[0], restored)
     return picture.repeat(PART_SCALE, axis=0).repeat(PART_SCALE, axis=1)
-
-
-def new_digits() -> NDArray[np.uint8]:
-    """Digits that the sampler made."""
-    sampler = LatentSampler().fit(load_dataset("mnist").train)
-    made = to_uint8(sampler.sample(NEW_COLUMNS * NEW_ROWS, seed=1))
-    rows = made.reshape(NEW_ROWS, NEW_COLUMNS, *made.shape[1:3])
-    tiles = [
-        np.concatenate([np.pad(image, 1, constant_values=255) for image in row], axis=1)
-        for row in rows
-    ]
-    return np.concatenate(tiles).repeat(2, axis=0).repeat(2, axis=1)[..., np.newaxis]
-
-
-def denoised() -> NDArray[np.uint8]:
-    """A part of a photograph with noise, and what a denoiser makes of it."""
-    learned = [
-        picture[row : row + TILE_SIDE, column : column + TILE_SIDE]
-        for picture in (getattr(photographs, name)() for name in LEARNED)
-        for row in range(0, picture.shape[0] - TILE_SIDE + 1, TILE_SIDE // 2)
-        for column in range(0, picture.shape[1] - TILE_SIDE + 1, TILE_SIDE // 2)
-    ]
-    autoencoder = ConvAutoencoder(filters=(4,), latent_dim=2, epochs=1)
-    denoiser = Denoiser(autoencoder, strength=0.25).fit(np.stack(learned))
-    clean = photographs.cat()[SHOWN][np.newaxis].astype(np.float32) / 255
-    noisy = to_uint8(add_noise(clean, "gaussian", NOISE, np.random.default_rng(0)))
-    gap = np.full((1, clean.shape[1], GAP, 3), 255, np.uint8)
-    return np.concatenate([noisy, gap, to_uint8(denoiser.denoise(noisy))], axis=2)[0]
 
 
 def rate_distortion(path: Path) -> None:
@@ -165,8 +122,6 @@ def main() -> None:
     rate_distortion(IMAGES / "rate_distortion.png")
     write_image(IMAGES / "heat.png", heat(data))
     write_image(IMAGES / "reconstruction.png", reconstructions())
-    write_image(IMAGES / "new_digits.png", new_digits())
-    write_image(IMAGES / "denoised.png", denoised())
     for path in IMAGES.glob("*.png"):
         Image.open(path).save(path, optimize=True)
 
