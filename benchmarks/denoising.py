@@ -92,7 +92,7 @@ NOISY, BM3D, LINEAR = "noisy", "BM3D", "linear filter"
 OURS, BLIND, SPECIALIST, LARGE = "Denoiser", "Denoiser, blind", "specialist", "ten times larger"
 NOISE2VOID, KERAS_EXAMPLE = "Noise2Void's loss", "Keras example"
 SHORT, BOTTLENECK = "specialist, 2,000 steps", "16 numbers"
-# Methods that are told the kind or strength of the noise, and no network.
+# Those with a network; all others are cheap.
 TRAINED = (OURS, BLIND, SPECIALIST, LARGE, NOISE2VOID, KERAS_EXAMPLE, SHORT, BOTTLENECK)
 # The strength that single networks are trained for; where noise is enormous; and what blind ones
 # are trained with.
@@ -107,6 +107,11 @@ REPLACED, NEAR = 0.02, 2
 def rounded(name: str, noise: str, strength: float) -> Key:
     """A case as its rows name it."""
     return name, noise, round(strength, 4)
+
+
+def few_of(name: str) -> str:
+    """What the rows of the first images alone call a set."""
+    return f"{name}, first {NUM_FEW}"
 
 
 def key_of(row: Row) -> Key:
@@ -137,7 +142,7 @@ class Case:
     def few(self) -> "Case":
         """The same, judged on the first images alone; its rows name another set."""
         found = copy(self)
-        found.name = f"{self.name}, first {NUM_FEW}"
+        found.name = few_of(self.name)
         found.judged, found.noisy = self.judged[:NUM_FEW], self.noisy[:NUM_FEW]
         return found
 
@@ -426,8 +431,10 @@ def headline(rows: list[Row]) -> dict[str, float]:
         found: list[float] = [row["psnr_db"] for row in judged(case) if row["method"] == method]
         return statistics.mean(found)
 
-    cheap = max(row["psnr_db"] for row in judged(SPECIAL) if row["method"] not in TRAINED)
-    color = (f"{PHOTOGRAPHS}, first {NUM_FEW}", GAUSSIAN, 50 / 255)
+    # BM3D is among those of the first images alone.
+    known = [*judged(SPECIAL), *judged((few_of(SPECIAL[0]), *SPECIAL[1:]))]
+    cheap = max(row["psnr_db"] for row in known if row["method"] not in TRAINED)
+    color = (few_of(PHOTOGRAPHS), GAUSSIAN, 50 / 255)
     found = of(OURS, SPECIAL)
     return {
         "psnr_db_sigma_050": found,

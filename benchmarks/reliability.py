@@ -193,22 +193,22 @@ def thread_rows(quick: bool) -> list[Row]:
         prepare(Path(name))
         path = Path(name) / "model" / "model.safetensors"
         expected = ConvAutoencoder.load(path).transform(images)
-        detector = load_model(path).job("anomalies")
-        judged = detector.p_values(images)
-        clean = load_model(path).job("denoising").denoise(images)
+        model = load_model(path)
+        right = {
+            ("anomalies", "p_values"): model.job("anomalies").p_values(images),
+            ("denoising", "denoise"): model.job("denoising").denoise(images),
+        }
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             for _ in trials:
                 model, both = ConvAutoencoder.load(path), load_model(path)
                 for found in pool.map(lambda _, m=model: m.transform(images), range(NUM_THREADS)):
                     tried, wrong = tried + 1, wrong + (not np.array_equal(found, expected))
-                for found in pool.map(
-                    lambda _, m=both: m.job("anomalies").p_values(images), range(NUM_THREADS)
-                ):
-                    tried, wrong = tried + 1, wrong + (not np.array_equal(found, judged))
-                for found in pool.map(
-                    lambda _, m=both: m.job("denoising").denoise(images), range(NUM_THREADS)
-                ):
-                    tried, wrong = tried + 1, wrong + (not np.array_equal(found, clean))
+                for (job, method), answer in right.items():
+                    for found in pool.map(
+                        lambda _, m=both, j=job, f=method: getattr(m.job(j), f)(images),
+                        range(NUM_THREADS),
+                    ):
+                        tried, wrong = tried + 1, wrong + (not np.array_equal(found, answer))
                 model.save(Path(name) / "again.safetensors")
                 tried += 1
                 wrong += (Path(name) / "again.safetensors").read_bytes() != path.read_bytes()

@@ -58,12 +58,7 @@ def image_options(verb: Verb) -> Verb:
             help="Keep the images in this .npy file, decoded once, instead of in memory. "
             "--overwrite replaces one that is there.",
         ),
-        click.option(
-            "--strict",
-            is_flag=True,
-            help="Stop at the first picture or folder that cannot be read, and at the first "
-            "picture with more than one frame or page.",
-        ),
+        strict_option,
         click.option(
             "--fit",
             type=click.Choice(["pad", "crop", "stretch"]),
@@ -95,7 +90,7 @@ def out_option(default: str) -> Callable[[Verb], Verb]:
 
 
 def strict_option(verb: Verb) -> Verb:
-    """`--strict` of a verb that reads pictures at their own sizes."""
+    """The option --strict."""
     return click.option(
         "--strict",
         is_flag=True,

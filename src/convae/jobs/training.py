@@ -125,9 +125,7 @@ def fit_job(
     """
     estimator = ConvAutoencoder() if autoencoder is None else autoencoder
     if _is_fitted(estimator):
-        add_jobs(
-            images, estimator, [job], pictures=pictures, labels=labels, progress=progress
-        )  # fmt: skip
+        add_jobs(images, estimator, [job], pictures=pictures, labels=labels, progress=progress)
     else:
         train_model(
             images, clone(estimator), [job], run=run, pictures=pictures, labels=labels,

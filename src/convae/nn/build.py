@@ -83,6 +83,11 @@ def shared(make: Callable[..., Any], architecture: Architecture) -> Callable[...
     return make if small else make.__wrapped__  # type: ignore[attr-defined]
 
 
+def shared_size(size: int) -> int:
+    """The power of four from `size` up: images filled up to it share what is compiled."""
+    return 1 << 2 * -(-(size - 1).bit_length() // 2)
+
+
 def template(architecture: Architecture) -> keras.Model:
     """A blank model to compile from; what is compiled takes weights as arguments."""
     model: keras.Model = shared(_template, architecture)(architecture)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from convae.architecture.plan import Architecture, Layer
 from convae.nn.backend import keras, start
-from convae.nn.build import shared, template
+from convae.nn.build import shared, shared_size, template
 
 LARGEST_BATCH = 256
 # Numbers of a batch between two layers, or one image. What does not fit in the cache of a processor
@@ -86,7 +86,7 @@ class Predictor:
         for first in range(0, len(inputs), largest):
             batch: Any = inputs[first : first + largest]
             size = len(batch)
-            missing = min(_filled(size), largest) - size
+            missing = min(shared_size(size), largest) - size
             if missing:
                 batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
             for run in runs:
@@ -109,11 +109,6 @@ class Predictor:
                 return self._on_batch[span](batch)
 
         return run_alone
-
-
-def _filled(size: int) -> int:
-    """The power of four from `size` up."""
-    return 1 << 2 * -(-(size - 1).bit_length() // 2)
 
 
 def _cut(model: keras.Model, span: Span) -> keras.Model:

@@ -17,7 +17,7 @@ from convae.architecture.recipe import TrainingOptions
 from convae.images import to_float
 from convae.images.memory import release
 from convae.nn.backend import keras
-from convae.nn.build import shared, template
+from convae.nn.build import shared, shared_size, template
 from convae.nn.losses import LOSSES
 from convae.nn.optimizers import make_optimizer, set_decay_steps
 from convae.nn.translate import translate
@@ -227,8 +227,8 @@ class _CompiledSteps:
 
 
 def _filled_up(images: NDArray[Any]) -> NDArray[Any]:
-    """Few images filled up to a power of four, so that trainings on any number share a program."""
-    filled = 1 << 2 * math.ceil(math.log2(len(images)) / 2)
+    """Few images filled up, so that trainings on any number of them share a program."""
+    filled = shared_size(len(images))
     if filled * images[0].nbytes > MOST_FILLED_BYTES:
         return images
     return np.pad(images, [(0, filled - len(images)), (0, 0), (0, 0), (0, 0)])
@@ -274,7 +274,7 @@ def _compiled(plan: StepPlan, most_steps: int) -> Callable[..., Tree]:
 
         losses = jnp.zeros(most_steps, jnp.float32)
         found = jax.lax.fori_loop(0, num_steps, step, (state, losses))
-        set_decay_steps(optimizer, 1)
+        set_decay_steps(optimizer, 1)  # what was traced must not outlive the trace
         return found
 
     compiled: Callable[..., Tree] = jax.jit(run, donate_argnums=0)
