@@ -14,7 +14,7 @@ test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # The other backends, each in an environment of its own.
-BACKEND_TESTS := $(addprefix tests/test_,backends.py build.py estimator.py layers.py losses.py optimizers.py refine.py train.py translate.py unet.py \
+BACKEND_TESTS := $(addprefix tests/test_,backends.py build.py estimator.py layers.py losses.py optimizers.py refine.py train.py distort.py unet.py \
 	codec.py::test_what_is_trained_costs_what_the_integers_code \
 	codec.py::test_integers_decode_as_the_network_does)
 

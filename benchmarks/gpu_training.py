@@ -173,7 +173,7 @@ def measure(*, quick: bool) -> dict[str, float]:
     from convae.architecture.plan import Architecture
 
     model = ConvAutoencoder.from_preset(PRESET)
-    architecture = Architecture(28, 28, 1, model.filters, model.latent_dim)
+    architecture = Architecture(28, 28, 1, latent_dim=model.latent_dim)
     options = QUICK_OPTIONS if quick else ()
     num_steps, repeats = (QUICK_STEPS, QUICK_REPEATS) if quick else (NUM_STEPS, REPEATS)
 

@@ -129,7 +129,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     rounds, count = (QUICK_ROUNDS, QUICK_COUNT) if quick else (ROUNDS, COUNT)
     model = ConvAutoencoder.from_preset("fast")
-    architecture = Architecture(28, 28, 1, model.filters, model.latent_dim)
+    architecture = Architecture(28, 28, 1, latent_dim=model.latent_dim)
     flops = training_flops(architecture)
     own = [layer.product for layer in list_layers(architecture)]
     shapes = [(size, size, size) for size in SQUARES] + [

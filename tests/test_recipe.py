@@ -3,13 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convae import ConvAutoencoder
-from convae.architecture.plan import Architecture
+from convae.architecture.plan import MOST_STAGES, Architecture
 from convae.architecture.recipe import (
     LOSS_NAMES,
     MOST_EPOCHS,
     PRESETS,
     TrainingOptions,
+    are_met_often,
     enough_epochs,
+    filters_for,
 )
 from convae.errors import ParameterError
 
@@ -20,7 +22,8 @@ def test_the_preset_fast_is_what_a_plain_autoencoder_does():
     defaults = ConvAutoencoder().get_params()
     assert defaults.pop("seed") == 0
     assert defaults == PRESETS["fast"]
-    options = {**FAST.to_json(), "epochs": None, "fewest_epochs": 4}
+    left_open = dict.fromkeys(("epochs", "translation", "warp", "flip"))
+    options = {**FAST.to_json(), **left_open, "fewest_epochs": 4}
     assert {name: defaults[name] for name in options if name != "seed"} == {
         name: value for name, value in options.items() if name != "seed"
     }
@@ -38,6 +41,8 @@ def test_the_reference_preset_never_changes():
         "learning_rate_schedule": "constant",
         "weight_decay": 0.0,
         "translation": 0,
+        "warp": 0.0,
+        "flip": "none",
         "validation_split": 0.0,
         "patience": None,
         "recompute_statistics": False,
@@ -132,6 +137,8 @@ def test_filters_in_json_must_be_a_list():
         ({"optimizer": "sgd"}, "optimizer must be one of adam, muon; received 'sgd'."),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0.0 and below 1.0; received -0.1."),
         ({"translation": 8}, "translation must be from 0 to 7; received 8."),
+        ({"warp": 4.5}, "warp must be at least 0.0 and below 4.0"),
+        ({"flip": "left"}, "flip must be one of none, horizontal, vertical, both; received 'left'"),
         ({"learning_rate_schedule": "step"}, "learning_rate_schedule must be one of constant, cos"),
         ({"validation_split": 1}, "validation_split must be at least 0.0 and below 1.0; received"),
         ({"patience": 3}, "patience needs validation images; received patience=3 with"),
@@ -147,7 +154,7 @@ def test_options_outside_their_bounds_are_refused(changes, message):
 
 
 def test_options_survive_json():
-    options = TrainingOptions(epochs=3, translation=1, seed=2**40)
+    options = TrainingOptions(epochs=3, translation=1, warp=4, flip="both", seed=2**40)
     assert TrainingOptions.from_json(options.to_json()) == options
 
 
@@ -158,28 +165,65 @@ def test_json_that_is_no_options_is_refused(document):
 
 
 @pytest.mark.parametrize(
-    ("num_images", "batch_size", "fewest", "epochs"),
+    ("num_images", "batch_size", "fewest", "steps", "epochs"),
     [
-        (1, 32, 4, 1000),
-        (32, 32, 4, 1000),
-        (33, 32, 4, 500),
-        (1600, 32, 4, 20),
-        (1600, 32, 30, 30),
-        (60_000, 32, 4, 4),
-        (60_000, 32, 20, 20),
-        (64, 1, 4, 16),
+        (1, 32, 4, 1000, 1000),
+        (32, 32, 4, 1000, 1000),
+        (33, 32, 4, 1000, 500),
+        (33, 32, 4, 2000, 1000),
+        (1600, 32, 4, 1000, 20),
+        (1600, 32, 30, 1000, 30),
+        (60_000, 32, 4, 2000, 4),
+        (60_000, 32, 20, 1000, 20),
+        (64, 1, 4, 1000, 16),
     ],
 )
-def test_few_images_are_seen_more_often(num_images, batch_size, fewest, epochs):
-    assert enough_epochs(num_images, batch_size, fewest) == epochs
-    options = TrainingOptions.for_images(num_images, batch_size=batch_size, fewest_epochs=fewest)
-    assert options.epochs == epochs
+def test_few_images_are_seen_more_often(num_images, batch_size, fewest, steps, epochs):
+    assert enough_epochs(num_images, batch_size, fewest, steps) == epochs
+
+
+@pytest.mark.parametrize(
+    ("num_images", "fewest", "epochs", "often"),
+    [
+        (1, 4, None, True),
+        (15_000, 4, None, True),
+        (16_000, 4, None, False),
+        (60_000, 4, 20, False),
+        (4_000, 15, None, True),
+        (5_000, 15, None, False),
+        (100, 4, 4, False),
+        (100, 4, 5, True),
+    ],
+)
+def test_images_that_are_met_often_can_be_told(num_images, fewest, epochs, often):
+    assert are_met_often(num_images, 32, fewest, epochs) is often
+
+
+@pytest.mark.parametrize(
+    ("sides", "filters"),
+    [
+        ((8, 8), (32, 64)),
+        ((28, 28), (32, 64)),
+        ((29, 8), (16, 32, 64)),
+        ((32, 32), (16, 32, 64, 128)),
+        ((64, 44), (16, 32, 64, 128, 128)),
+        ((128, 128), (16, 32, 64, 128, 128, 128)),
+        ((8, 128), (16, 32, 64)),
+    ],
+)
+def test_larger_images_get_more_stages_until_little_is_left(sides, filters):
+    assert filters_for(*sides) == filters_for(*sides[::-1]) == filters
+    assert min(Architecture(*sides, 1, filters).volume[:2]) >= 1
+
+
+def test_the_largest_image_has_a_network():
+    assert len(filters_for(65_536, 65_536)) == MOST_STAGES
 
 
 @pytest.mark.parametrize("fewest", [0, MOST_EPOCHS + 1])
 def test_the_fewest_epochs_are_bounded(fewest):
     with pytest.raises(ParameterError, match="fewest_epochs must be from 1 to 5000; received"):
-        TrainingOptions.for_images(10, fewest_epochs=fewest)
+        enough_epochs(10, 32, fewest, 1000)
 
 
 def test_the_preset_best_differs_in_the_network_and_the_epochs():

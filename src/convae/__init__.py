@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from convae.architecture.plan import Architecture
-    from convae.architecture.recipe import LOSS_NAMES, OPTIMIZER_NAMES, PRESETS, SCHEDULE_NAMES
+    from convae.architecture.recipe import (
+        FLIPS,
+        LOSS_NAMES,
+        OPTIMIZER_NAMES,
+        PRESETS,
+        SCHEDULE_NAMES,
+    )
     from convae.architecture.run import RunOptions
     from convae.autoencoder.estimator import ConvAutoencoder
     from convae.autoencoder.tensorboard import TensorBoardLog
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CHECKPOINT",
+    "FLIPS",
     "LOSS_NAMES",
     "OPTIMIZER_NAMES",
     "OUTPUT_IMAGE",
@@ -115,6 +122,7 @@ _HOMES = {
     "FormatSizes": "convae.baselines.formats",
     "ImageArchive": "convae.coding.archive",
     "ImageCodec": "convae.jobs.codec.codec",
+    "FLIPS": "convae.architecture.recipe",
     "LOSS_NAMES": "convae.architecture.recipe",
     "LatentSampler": "convae.jobs.sample.sampler",
     "OPTIMIZER_NAMES": "convae.architecture.recipe",

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from convae.architecture.plan import SMALLEST_SIDE
+from convae.architecture.plan import MOST_STAGES, SMALLEST_SIDE
 from convae.checks import fraction, one_of, whole_number
 from convae.errors import ParameterError
 
@@ -14,16 +14,26 @@ MOST_EPOCHS = 5_000
 LOSS_NAMES = ("mse", "mae", "bce", "ssim")
 OPTIMIZER_NAMES = ("adam", "muon")
 SCHEDULE_NAMES = ("constant", "cosine", "linear")
+WITHOUT_FLIP = "none"
+FLIPS = (WITHOUT_FLIP, "horizontal", "vertical", "both")
 # An image that is shifted out of view teaches nothing.
 LARGEST_TRANSLATION = SMALLEST_SIDE - 1
+STRONGEST_WARP = 4.0
 
 # Where the number of epochs is left open: a network that is trained for fewer steps shows nothing
-# yet, so few images are seen more often.
-FEWEST_STEPS = 1_000
+# yet, so few images are seen more often, and even more often if they look different each time.
+FEWEST_STEPS, FEWEST_DISTORTED_STEPS = 1_000, 2_000
+# Images that are met more often than this are distorted, if that is left open.
+MOST_ALIKE = 4
+
+# Where filters are left open: MNIST's for images of its size; larger ones are halved until this
+# little is left, with few filters where the image is large.
+SMALL_FILTERS, SMALL_SIDE = (32, 64), 28
+FIRST_FILTERS, MOST_FILTERS, LAST_SIDE = 16, 128, 2
 
 # What `ConvAutoencoder()` does.
 _FAST: dict[str, Any] = {
-    "filters": (32, 64),
+    "filters": None,
     "latent_dim": 16,
     "loss": "mse",
     "epochs": None,
@@ -33,7 +43,9 @@ _FAST: dict[str, Any] = {
     "learning_rate": 0.012,
     "learning_rate_schedule": "linear",
     "weight_decay": 0.04,
-    "translation": 0,
+    "translation": None,
+    "warp": None,
+    "flip": None,
     "validation_split": 0.0,
     "patience": None,
     "recompute_statistics": True,
@@ -53,6 +65,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate_schedule": "constant",
         "weight_decay": 0.0,
         "translation": 0,
+        "warp": 0.0,
+        "flip": WITHOUT_FLIP,
         "validation_split": 0.0,
         "patience": None,
         "recompute_statistics": False,
@@ -74,6 +88,8 @@ class TrainingOptions:
         weight_decay: Share of a weight that a step of size 1 would take away, 0 or more, below 1.
         translation: Largest number of pixels, from 0 to 7, by which an image is shifted at random,
             down or up and right or left, each time it is met.
+        warp: Strength, from 0 to 4, of turns, scalings, shears and waves of half of the images.
+        flip: "none", "horizontal", "vertical" or "both": how half of the images are flipped.
         validation_split: Fraction of the images held out to validate on, 0 or more, below 1.
         patience: Stop after this many epochs without a lower validation loss; None never stops.
         recompute_statistics: Recompute the statistics of batch normalization before validating and
@@ -92,6 +108,8 @@ class TrainingOptions:
     learning_rate_schedule: str = "linear"
     weight_decay: float = 0.04
     translation: int = 0
+    warp: float = 0.0
+    flip: str = WITHOUT_FLIP
     validation_split: float = 0.0
     patience: int | None = None
     recompute_statistics: bool = True
@@ -114,6 +132,10 @@ class TrainingOptions:
             "weight_decay", fraction(self.weight_decay, "weight_decay", 0.0, 1.0, open_low=False)
         )
         settle("translation", whole_number(self.translation, "translation", 0, LARGEST_TRANSLATION))
+        # Just above the strongest, which may be given.
+        above = math.nextafter(STRONGEST_WARP, math.inf)
+        settle("warp", fraction(self.warp, "warp", 0.0, above, open_low=False))
+        one_of(self.flip, "flip", FLIPS)
         settle(
             "validation_split",
             fraction(self.validation_split, "validation_split", 0.0, 1.0, open_low=False),
@@ -131,31 +153,6 @@ class TrainingOptions:
                 f"{self.recompute_statistics!r}. Pass one of them."
             )
         settle("seed", whole_number(self.seed, "seed", 0, 2**63 - 1))
-
-    @classmethod
-    def for_images(
-        cls,
-        num_images: int,
-        *,
-        epochs: int | None = None,
-        fewest_epochs: int = 4,
-        **others: Any,  # noqa: ANN401 # the other parameters
-    ) -> "TrainingOptions":
-        """A recipe whose number of epochs may be left open: then `enough_epochs` decides.
-
-        Args:
-            num_images: Images to train on, 1 or more.
-            epochs: Passes over them; None leaves it open.
-            fewest_epochs: The fewest that are then decided on, from 1 to 5,000.
-            **others: The other parameters.
-
-        Raises:
-            ParameterError: A value is outside its range.
-        """
-        if epochs is None:
-            batch_size = cls(epochs=1, **others).batch_size
-            epochs = enough_epochs(num_images, batch_size, fewest_epochs)
-        return cls(epochs=epochs, **others)
 
     def to_json(self) -> dict[str, Any]:
         """The same values as plain JSON values."""
@@ -177,17 +174,46 @@ class TrainingOptions:
         return cls(**document)
 
 
-def enough_epochs(num_images: int, batch_size: int, fewest_epochs: int) -> int:
-    """Epochs where their number is left open: the fewest, or as many more as make 1,000 steps.
+def enough_epochs(num_images: int, batch_size: int, fewest_epochs: int, fewest_steps: int) -> int:
+    """Epochs where their number is left open: the fewest, or more to make enough steps.
 
     Args:
         num_images: Images to train on, 1 or more.
         batch_size: Images per step.
         fewest_epochs: From 1 to 5,000.
+        fewest_steps: Steps to make, 1 or more.
 
     Raises:
         ParameterError: `fewest_epochs` is outside its range.
     """
     num_steps = math.ceil(num_images / batch_size)
     fewest = whole_number(fewest_epochs, "fewest_epochs", 1, MOST_EPOCHS)
-    return max(fewest, math.ceil(FEWEST_STEPS / num_steps))
+    return max(fewest, math.ceil(fewest_steps / num_steps))
+
+
+def are_met_often(num_images: int, batch_size: int, fewest_epochs: int, epochs: int | None) -> bool:
+    """Whether training meets the same images so often that it should distort them.
+
+    Args:
+        num_images: As in `enough_epochs`, as are the next two.
+        batch_size: Images per step.
+        fewest_epochs: From 1 to 5,000.
+        epochs: Passes over the images, if they are given.
+    """
+    enough = enough_epochs(num_images, batch_size, fewest_epochs, FEWEST_DISTORTED_STEPS)
+    return enough > max(MOST_ALIKE, fewest_epochs) and (epochs is None or epochs > MOST_ALIKE)
+
+
+def filters_for(height: int, width: int) -> tuple[int, ...]:
+    """Filters where they are left open.
+
+    Args:
+        height: Rows of an image.
+        width: Columns.
+    """
+    smaller, larger = sorted((height, width))
+    if larger <= SMALL_SIDE:
+        return SMALL_FILTERS
+    # A side of one pixel cannot be halved.
+    num_stages = min(math.ceil(math.log2(larger / LAST_SIDE)), int(math.log2(smaller)), MOST_STAGES)
+    return tuple(min(FIRST_FILTERS << stage, MOST_FILTERS) for stage in range(num_stages))

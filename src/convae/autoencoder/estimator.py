@@ -6,6 +6,7 @@ compose a fitted estimator.
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -13,18 +14,31 @@ from sklearn.utils.validation import check_is_fitted
 
 from convae.architecture.history import records_from_json
 from convae.architecture.plan import SMALLEST_SIDE, Architecture
-from convae.architecture.recipe import PRESETS, TrainingOptions
+from convae.architecture.recipe import (
+    FEWEST_DISTORTED_STEPS,
+    FEWEST_STEPS,
+    PRESETS,
+    TrainingOptions,
+    are_met_often,
+    enough_epochs,
+    filters_for,
+)
 from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.autoencoder.applied import AppliedAutoencoder, Floats
+from convae.autoencoder.augmentation import Augmentation, choose_augmentation
 from convae.autoencoder.provenance import describe_images, library_versions
 from convae.errors import ModelFileError, ParameterError
 from convae.images.copies import copy_groups, num_copies
+from convae.images.distortion import Distortion, distortion_of
 from convae.images.selection import ImagesLike, Selection, held_out_indices
 from convae.nn.network import KerasNetwork
 from convae.storage.modelfile import FittedJob, ModelContents, read_model, write_model
 
 if TYPE_CHECKING:
     import keras
+
+# Parameters that `fit` chooses together, where they are left open.
+DISTORTIONS = ("translation", "warp", "flip")
 
 
 class ConvAutoencoder(
@@ -39,11 +53,12 @@ class ConvAutoencoder(
     3 or 4 channels and sides of 8 or more; a missing channel axis is accepted.
 
     Args:
-        filters: Filters of each stage of the encoder; each stage halves the image.
+        filters: Filters of each stage of the encoder; each stage halves the image. None takes
+            (32, 64) for images of up to 28 pixels a side, and more and thinner stages for larger.
         latent_dim: Length of the latent vector.
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
         epochs: Passes over the training images; None takes `fewest_epochs`, or as many more as make
-            1,000 steps.
+            1,000 steps, or 2,000 if images are distorted.
         fewest_epochs: The fewest passes where `epochs` is None.
         batch_size: Images per step.
         optimizer: "adam", or "muon" (orthogonalized momentum for kernels, Adam for the rest).
@@ -51,7 +66,13 @@ class ConvAutoencoder(
         learning_rate_schedule: "constant", or "cosine" or "linear" (down to 0 at the last step).
         weight_decay: Share of a weight that a step of size 1 would take away.
         translation: Largest number of pixels by which an image is shifted at random, down or up and
-            right or left, each time it is met; edge pixels are repeated.
+            right or left, each time it is met; edge pixels are repeated. None lets `fit` choose, as
+            it does for the next two: nothing if images are met no more than 4 times; else what is
+            natural to the images (`augmentation_`).
+        warp: Strength, from 0 to 4, of random turns (6 degrees at 1), scalings (6 %), shears and
+            smooth waves of half of the images, each time they are met.
+        flip: "none", "horizontal" (right and left change sides), "vertical" or "both": how half of
+            the images are flipped, each time they are met.
         validation_split: Fraction of the images held out to validate on; copies and near-copies of
             an image go with it. With any, the weights of the best epoch are kept.
         patience: Stop after this many epochs without a lower validation loss; None never stops.
@@ -67,6 +88,8 @@ class ConvAutoencoder(
         data_: What is known of the training images: their number, shape, dtype and SHA-256.
         validation_indices_: Indices, ascending, of the images held out to validate on; after `fit`
             only, since a file does not hold the images.
+        augmentation_: What was chosen of `translation`, `warp` and `flip` if one of them was None,
+            and why (`convae.autoencoder.augmentation.Augmentation`), else None; after `fit` only.
         num_copies_: How many images are copies or near-copies of others, if any are held out, else
             0; after `fit` only.
 
@@ -86,7 +109,7 @@ class ConvAutoencoder(
 
     def __init__(
         self,
-        filters: tuple[int, ...] = (32, 64),
+        filters: tuple[int, ...] | None = None,
         latent_dim: int = 16,
         *,
         loss: str = "mse",
@@ -97,7 +120,9 @@ class ConvAutoencoder(
         learning_rate: float = 0.012,
         learning_rate_schedule: str = "linear",
         weight_decay: float = 0.04,
-        translation: int = 0,
+        translation: int | None = None,
+        warp: float | None = None,
+        flip: str | None = None,
         validation_split: float = 0.0,
         patience: int | None = None,
         recompute_statistics: bool = True,
@@ -114,6 +139,8 @@ class ConvAutoencoder(
         self.learning_rate_schedule = learning_rate_schedule
         self.weight_decay = weight_decay
         self.translation = translation
+        self.warp = warp
+        self.flip = flip
         self.validation_split = validation_split
         self.patience = patience
         self.recompute_statistics = recompute_statistics
@@ -186,8 +213,8 @@ class ConvAutoencoder(
             KeyboardInterrupt: Ctrl-C was pressed; the checkpoint is written.
         """
         chosen = Selection.of(X)
-        options = self._training_options(len(chosen))
         architecture = self.plan(chosen)
+        options, augmentation = self._training_options(chosen)
         split = options.validation_split
         groups = copy_groups(chosen) if split else None
         held_out = held_out_indices(len(chosen), split, options.seed, groups=groups)
@@ -210,6 +237,7 @@ class ConvAutoencoder(
         self.history_ = [record.to_json() for record in records]
         self._options = options
         self.data_ = data
+        self.augmentation_ = augmentation
         self.validation_indices_ = held_out
         self.num_copies_ = 0 if groups is None else num_copies(groups)
         self._channel_axis = chosen.channel_axis
@@ -339,7 +367,8 @@ class ConvAutoencoder(
             ParameterError: A parameter is outside its range.
         """
         height, width, channels = images.shape[1:]
-        return Architecture(height, width, channels, self.filters, self.latent_dim)
+        filters = filters_for(height, width) if self.filters is None else self.filters
+        return Architecture(height, width, channels, filters, self.latent_dim)
 
     def check(self) -> None:
         """Refuse what `fit` would refuse, before anything is read.
@@ -349,15 +378,44 @@ class ConvAutoencoder(
             BackendError: This process cannot compute.
             MissingExtraError: The backend's package is not installed.
         """
-        Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, self.filters, self.latent_dim)
-        self._training_options(1)
+        filters = (
+            filters_for(SMALLEST_SIDE, SMALLEST_SIDE) if self.filters is None else self.filters
+        )
+        Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, filters, self.latent_dim)
+        self._options_with(1, Distortion())
         from convae.nn.backend import start
 
         start()
 
-    def _training_options(self, num_images: int) -> TrainingOptions:
-        names = [*TrainingOptions.__dataclass_fields__, "fewest_epochs"]
-        return TrainingOptions.for_images(num_images, **{n: getattr(self, n) for n in names})
+    def _training_options(self, images: Selection) -> tuple[TrainingOptions, Augmentation | None]:
+        """The recipe for images, and what was chosen of it by looking at them."""
+        num_images = len(images)
+        checked = self._options_with(num_images, Distortion())
+        given = {name: getattr(self, name) for name in DISTORTIONS}
+        left_open = [name for name, value in given.items() if value is None]
+        often = are_met_often(num_images, checked.batch_size, self.fewest_epochs, self.epochs)
+        if not left_open or not often:
+            return checked, None
+        found = choose_augmentation(images, checked.seed)
+        chosen = replace(
+            found.distortion,
+            **{name: getattr(checked, name) for name in DISTORTIONS if name not in left_open},
+        )
+        return self._options_with(num_images, chosen), replace(found, distortion=chosen)
+
+    def _options_with(self, num_images: int, distortion: Distortion) -> TrainingOptions:
+        """The recipe for so many images, with what is left open of their distortion."""
+        values = {name: getattr(self, name) for name in TrainingOptions.__dataclass_fields__}
+        for name in DISTORTIONS:
+            if values[name] is None:
+                values[name] = getattr(distortion, name)
+        if self.epochs is None:
+            checked = TrainingOptions(**{**values, "epochs": 1})
+            fewest_steps = FEWEST_DISTORTED_STEPS if distortion_of(checked) else FEWEST_STEPS
+            values["epochs"] = enough_epochs(
+                num_images, checked.batch_size, self.fewest_epochs, fewest_steps
+            )
+        return TrainingOptions(**values)
 
 
 def _build(architecture: Architecture, seed: int | None) -> "keras.Model":

@@ -79,6 +79,10 @@ def judge_training(dataset: Dataset, autoencoder: ConvAutoencoder, jobs: Sequenc
         f"{split} MSE {mse:.5f} (PSNR {psnr_db(mse):.1f} dB) with {architecture.latent_dim} "
         f"numbers per image; PCA with as many gives {cheap:.5f}"
     ]
+    augmentation = getattr(autoencoder, "augmentation_", None)
+    if augmentation is not None:
+        figures["augmentation"] = augmentation.to_json()
+        lines.append(augmentation.told())
     copies = getattr(autoencoder, "num_copies_", 0)
     if copies:
         figures["num_validation_copies"] = copies

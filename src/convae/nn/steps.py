@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from convae.architecture.plan import Architecture
 from convae.architecture.recipe import TrainingOptions
 from convae.images import to_float
+from convae.images.distortion import distortion_of
 from convae.images.memory import release
 from convae.nn.backend import keras
 from convae.nn.build import shared, shared_size, template
+from convae.nn.distort import distort
 from convae.nn.losses import LOSSES
 from convae.nn.optimizers import make_optimizer, set_decay_steps
-from convae.nn.translate import translate
 
 # Images in memory up to here lie on the device whole; of more, or of those in a file, each call
 # takes along what its steps need.
@@ -41,12 +42,12 @@ class Batches:
 
     Args:
         indices: Positions among all images, int64 `(num_steps, batch_size)`.
-        offsets: By how many pixels down and to the right each image is moved, int32
-            `(num_steps, batch_size, 2)`; None leaves them where they are.
+        moves: How each image is distorted, float32 `(num_steps, batch_size, 2, num_moves)`, as
+            `convae.images.distortion.Distortion` draws it; None leaves them as they are.
     """
 
     indices: NDArray[np.int64]
-    offsets: NDArray[np.int32] | None
+    moves: NDArray[np.float32] | None
 
     def __len__(self) -> int:
         """Number of steps."""
@@ -80,6 +81,12 @@ class StepPlan:
     def make_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer of the recipe."""
         return make_optimizer(self.options, self.num_steps)
+
+    def fields(self) -> NDArray[np.float32] | None:
+        """What `Batches.moves` are multiplied by, if images are distorted."""
+        height, width, _ = self.architecture.image_shape
+        distortion = distortion_of(self.options)
+        return distortion.fields(height, width) if distortion else None
 
 
 class Steps(Protocol):
@@ -130,7 +137,7 @@ class _SingleSteps:
         images: NDArray[Any],
     ) -> None:
         model.compile(optimizer=optimizer, loss=LOSSES[plan.options.loss])
-        self._model, self._images = model, images
+        self._model, self._images, self._fields = model, images, plan.fields()
 
     def load(self) -> None:
         pass
@@ -139,9 +146,11 @@ class _SingleSteps:
         losses = np.empty(len(batches), np.float32)
         for step, indices in enumerate(batches.indices):
             batch = to_float(self._images[indices])
-            if batches.offsets is not None:
-                moved = translate(*map(keras.ops.convert_to_tensor, (batch, batches.offsets[step])))
-                batch = keras.ops.convert_to_numpy(moved)
+            if batches.moves is not None:
+                given = batch, batches.moves[step], self._fields
+                batch = keras.ops.convert_to_numpy(
+                    distort(*map(keras.ops.convert_to_tensor, given))
+                )
             # Keras averages the loss over the calls since a reset.
             self._model.reset_metrics()
             losses[step] = float(self._model.train_on_batch(batch, batch))
@@ -166,7 +175,7 @@ class _CompiledSteps:
 
         self._model, self._optimizer, self._images = model, optimizer, images
         self._batch_size = batch_size = plan.options.batch_size
-        self._decay_steps = np.int32(plan.decay_steps)
+        self._decay_steps, self._fields = np.int32(plan.decay_steps), plan.fields()
         in_memory = not isinstance(images, np.memmap) and images.nbytes <= MOST_RESIDENT_BYTES
         self._resident = jax.device_put(_filled_up(images)) if in_memory else None
         bytes_a_step = batch_size * math.prod(images.shape[1:]) * images.itemsize
@@ -212,16 +221,17 @@ class _CompiledSteps:
             self._state,
             np.int32(num_steps),
             block,
-            self._filled(positions),
-            None if batches.offsets is None else self._filled(batches.offsets),
+            self._filled(positions.astype(np.int32)),
+            None if batches.moves is None else self._filled(batches.moves),
+            self._fields,
             LARGEST_BYTE,
             self._decay_steps,
         )
         return np.asarray(losses)[:num_steps]
 
-    def _filled(self, values: NDArray[Any]) -> NDArray[np.int32]:
+    def _filled(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values of one shape for any number of steps, so that the loop is compiled once."""
-        filled = np.zeros((self.most_steps, *values.shape[1:]), np.int32)
+        filled = np.zeros((self.most_steps, *values.shape[1:]), values.dtype)
         filled[: len(values)] = values
         return filled
 
@@ -249,7 +259,8 @@ def _compiled(plan: StepPlan, most_steps: int) -> Callable[..., Tree]:
         num_steps: Tree,
         block: Tree,
         positions: Tree,
-        offsets: Tree,
+        moves: Tree,
+        fields: Tree,
         largest_byte: Tree,
         decay_steps: Tree,
     ) -> Tree:
@@ -265,8 +276,8 @@ def _compiled(plan: StepPlan, most_steps: int) -> Callable[..., Tree]:
             if batch.dtype == jnp.uint8:
                 # By a number that XLA does not know: it would multiply by a rounded 1/255.
                 batch = batch.astype(jnp.float32) / largest_byte
-            if offsets is not None:
-                batch = translate(batch, offsets[index])
+            if moves is not None:
+                batch = distort(batch, moves[index], fields)
             differentiate = jax.value_and_grad(compute_loss, has_aux=True)
             (value, other), gradients = differentiate(trainable, other, batch)
             trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)

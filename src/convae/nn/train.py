@@ -21,6 +21,7 @@ from convae.architecture.recipe import TrainingOptions
 from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.errors import ParameterError
 from convae.images import to_float
+from convae.images.distortion import distortion_of
 from convae.nn.backend import keras, settled
 from convae.nn.build import get_weights, set_weights
 from convae.nn.checkpoint import Checkpoint, incomplete, read_checkpoint, write_checkpoint
@@ -171,11 +172,11 @@ class _Run:
         """What is left of the epoch under way, in parts of as many steps as a call takes."""
         epoch, batch_size = len(self.records) + 1, self._options.batch_size
         order = np.random.default_rng([self._options.seed, epoch]).permutation(self._chosen)
-        offsets = None
-        if self._options.translation:
+        moves = None
+        if distortion := distortion_of(self._options):
             random = np.random.default_rng([self._options.seed, epoch, 1])
-            most = self._options.translation
-            offsets = random.integers(-most, most + 1, (len(order), 2), dtype=np.int32)
+            height, width, _ = self._architecture.image_shape
+            moves = distortion.draw(len(order), height, width, random)
         num_full = len(order) // batch_size
         while self._step < self.num_steps:
             start = self._step * batch_size
@@ -184,7 +185,7 @@ class _Run:
             part = slice(start, start + count * batch_size)
             yield Batches(
                 order[part].reshape(count, -1),
-                None if offsets is None else offsets[part].reshape(count, -1, 2),
+                None if moves is None else moves[part].reshape(count, -1, *moves.shape[1:]),
             )
 
     def _adapt(self, num_steps: int, elapsed_s: float) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convae import LOSS_NAMES, OPTIMIZER_NAMES, PRESETS, SCHEDULE_NAMES, job_kinds
+from convae import FLIPS, LOSS_NAMES, OPTIMIZER_NAMES, PRESETS, SCHEDULE_NAMES, job_kinds
 from convae.cli.options import Reading, Verb, examples, image_options, json_option, parse_numbers
 from convae.cli.reading import load
 from convae.cli.training import train_and_tell
@@ -82,14 +82,17 @@ def job_options(verb: Verb) -> Verb:
     show_default=True,
     help="A named recipe; the options below change it.",
 )
-@click.option("--filters", help="Filters of each stage, as in 32,64.")
+@click.option(
+    "--filters",
+    help="Filters of each stage, as in 32,64. Default: `fast` takes what fits the size.",
+)
 @click.option("--latent-dim", type=int, help="Numbers per image.")
 @click.option("--loss", type=click.Choice(LOSS_NAMES), help="What training minimizes.")
 @click.option(
     "--epochs",
     type=int,
     help="Passes over the images. Default: the preset's; `fast` and `best` take enough for 1,000 "
-    "steps, and at least --fewest-epochs.",
+    "steps (2,000 if images are distorted), and at least --fewest-epochs.",
 )
 @click.option(
     "--fewest-epochs",
@@ -106,8 +109,15 @@ def job_options(verb: Verb) -> Verb:
 )
 @click.option("--weight-decay", type=float, help="Share of a weight removed by a step of size 1.")
 @click.option(
-    "--translation", type=int, help="Shift each image at random by up to this many pixels."
+    "--translation",
+    type=int,
+    help="Shift each image at random by up to this many pixels. Default, as for the next two: what "
+    "suits the images, if they are met more than 4 times.",
 )
+@click.option(
+    "--warp", type=float, help="Strength, 0 to 4, of random turns, scalings, shears and waves."
+)
+@click.option("--flip", type=click.Choice(FLIPS), help="Flip half of the images at random.")
 @click.option("--validation-split", type=float, help="Fraction of the images to validate on.")
 @click.option("--patience", type=int, help="Stop after this many epochs without improvement.")
 @click.option(

@@ -1,0 +1,168 @@
+"""Choose how training images are distorted, by what is natural to them.
+
+A distortion is natural to a set if distorted images look like others of it. So some images are held
+out, and the nearest image to each is looked for: among a half of the others, among this half and
+its distorted copies, and among all others. How much nearer the copies bring the nearest image,
+relative to the other half, is what a distorted image is worth beside a new one: nothing for digits
+that are flipped, nearly as much for photographs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from convae.architecture.recipe import WITHOUT_FLIP
+from convae.images import to_float
+from convae.images.distortion import Distortion, sources
+from convae.images.resize import fit_size
+from convae.images.selection import Selection, drawn_indices
+
+Floats = NDArray[np.float32]
+
+MOST_COMPARED, HELD_OUT = 1_000, 0.25
+# Fewer cannot be cut in three; few images are cut in several ways.
+FEWEST_COMPARED = 8
+IMAGES_CUT, MOST_CUTS = 2_000, 16
+# Larger images are compared at this size.
+LARGEST_SIDE = 32
+SHIFT, WARP = "shift", "warp"
+HORIZONTAL, VERTICAL = "horizontal flip", "vertical flip"
+CANDIDATES = {
+    SHIFT: Distortion(translation=1),
+    WARP: Distortion(warp=1.0),
+    HORIZONTAL: Distortion(flip="horizontal"),
+    VERTICAL: Distortion(flip="vertical"),
+}
+LEAST_WORTH = {SHIFT: 0.12, WARP: 0.15, HORIZONTAL: 0.4, VERTICAL: 0.4}
+# A shift of one pixel for a side of so many.
+SIDE_A_PIXEL = 28
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training images are distorted, and why.
+
+    Args:
+        distortion: What is drawn.
+        worth: What an image with each distortion is worth beside a new image, some 0 to 1; empty
+            where there are too few images to tell.
+        num_held_out: Images that this was measured on.
+    """
+
+    distortion: Distortion
+    worth: Mapping[str, float]
+    num_held_out: int
+
+    def told(self) -> str:
+        """It in words."""
+        distortion, found = self.distortion, []
+        if distortion.translation:
+            pixels = "pixel" if distortion.translation == 1 else "pixels"
+            found.append(f"shifts of up to {distortion.translation} {pixels}")
+        if distortion.warp:
+            found.append("mild warps")
+        if distortion.flip != WITHOUT_FLIP:
+            sides = "both" if distortion.flip == "both" else distortion.flip
+            found.append(f"{sides} flips")
+        said = "training images are met with " + (", ".join(found) or "no distortion")
+        if not self.worth:
+            return f"{said}; there are too few images to tell what suits them"
+        worth = ", ".join(f"{name} {value:.2f}" for name, value in self.worth.items())
+        return (
+            f"{said}; on {self.num_held_out} held-out images a distorted image was worth this much "
+            f"of a new one: {worth}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """It as plain JSON values."""
+        distortion = self.distortion
+        return {
+            "translation": distortion.translation,
+            "warp": distortion.warp,
+            "flip": distortion.flip,
+            "worth": dict(self.worth),
+            "num_held_out": self.num_held_out,
+        }
+
+
+def choose_augmentation(images: Selection, seed: int) -> Augmentation:
+    """What suits images that are met often.
+
+    Args:
+        images: At most 1,000 of them are compared.
+        seed: Decides which, and how they are cut.
+    """
+    worth, num_held_out = measure_worth(images, seed)
+    natural = {name: worth.get(name, 0) >= least for name, least in LEAST_WORTH.items()}
+    if not worth:
+        natural[SHIFT] = natural[WARP] = True
+    pixels = max(1, round(max(images.shape[1:3]) / SIDE_A_PIXEL))
+    flips = {"horizontal": natural[HORIZONTAL], "vertical": natural[VERTICAL]}
+    (flip,) = [side for side, chosen in flips.items() if chosen][:1] or [WITHOUT_FLIP]
+    if all(flips.values()):
+        flip = "both"
+    distortion = Distortion(pixels if natural[SHIFT] else 0, float(natural[WARP]), flip)
+    return Augmentation(distortion, worth, num_held_out)
+
+
+def measure_worth(images: Selection, seed: int) -> tuple[dict[str, float], int]:
+    """What distorted images are worth beside new ones, and the number of images it was measured on.
+
+    Args:
+        images: At most 1,000 of them are compared.
+        seed: Decides which, and how they are cut.
+    """
+    compared = _small(images[drawn_indices(len(images), MOST_COMPARED, seed)])
+    count = len(compared)
+    if count < FEWEST_COMPARED:
+        return {}, 0
+    random = np.random.default_rng([seed, 2])
+    num_held_out = round(count * HELD_OUT)
+    gains, possible = dict.fromkeys(CANDIDATES, 0.0), 0.0
+    for _ in range(min(MOST_CUTS, max(1, IMAGES_CUT // count))):
+        order = random.permutation(count)
+        held_out, others = compared[order[:num_held_out]], compared[order[num_held_out:]]
+        half, other_half = np.array_split(others, 2)
+        known = _nearest(held_out, half)
+        possible += float((known - np.minimum(known, _nearest(held_out, other_half))).sum())
+        for name, distortion in CANDIDATES.items():
+            distances = _nearest(held_out, _distorted(half, distortion, random))
+            gains[name] += float((known - np.minimum(known, distances)).sum())
+    if possible <= 0:  # images that are all alike
+        return dict.fromkeys(CANDIDATES, 0.0), num_held_out
+    return {name: gain / possible for name, gain in gains.items()}, num_held_out
+
+
+def _small(images: NDArray[Any]) -> Floats:
+    height, width = images.shape[1:3]
+    largest = max(height, width)
+    if largest > LARGEST_SIDE:
+        height, width = (max(1, round(side * LARGEST_SIDE / largest)) for side in (height, width))
+        images = np.stack([fit_size(image, height, width, "stretch") for image in images])
+    return to_float(images)
+
+
+def _distorted(images: Floats, distortion: Distortion, random: np.random.Generator) -> Floats:
+    """Each image once more; a warp takes all of them, not the share that training takes."""
+    count, height, width, channels = images.shape
+    moves = distortion.draw(count, height, width, random, always=True)
+    places = np.stack(sources(np, moves, distortion.fields(height, width), height, width), axis=1)
+    found = np.empty_like(images)
+    for number, image in enumerate(images):
+        for channel in range(channels):
+            map_coordinates(
+                image[:, :, channel], places[number], found[number, :, :, channel], order=1
+            )
+    return found
+
+
+def _nearest(images: Floats, others: Floats) -> Floats:
+    """Squared distance of each image to the nearest of others."""
+    first, second = images.reshape(len(images), -1), others.reshape(len(others), -1)
+    squares = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1)
+    found: Floats = np.maximum(squares - 2 * first @ second.T, 0).min(axis=1)
+    return found
