@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from convae.jobs.denoise.noise import add_noise
     from convae.jobs.denoise.pictures import check_denoised, write_denoised
     from convae.jobs.kind import job_kinds
+    from convae.jobs.latentdim import LatentDimCurve, latent_dim_curve
     from convae.jobs.model import TrainedModel, load_model
     from convae.jobs.run import judge_training, write_training
     from convae.jobs.sample.pictures import check_samples_path, write_samples
     from convae.jobs.sample.sampler import LatentSampler
-    from convae.jobs.training import add_jobs, train_model
+    from convae.jobs.training import add_jobs, left_by, train_model
     from convae.report.result import Result
     from convae.report.runs import (
         CHECKPOINT,
@@ -72,6 +73,7 @@ __all__ = [
     "FormatSizes",
     "ImageArchive",
     "ImageCodec",
+    "LatentDimCurve",
     "LatentSampler",
     "Result",
     "RunOptions",
@@ -94,6 +96,8 @@ __all__ = [
     "fitted_batches",
     "job_kinds",
     "judge_training",
+    "latent_dim_curve",
+    "left_by",
     "load_dataset",
     "load_model",
     "model_identity",
@@ -124,6 +128,7 @@ _HOMES = {
     "ImageCodec": "convae.jobs.codec.codec",
     "FLIPS": "convae.architecture.recipe",
     "LOSS_NAMES": "convae.architecture.recipe",
+    "LatentDimCurve": "convae.jobs.latentdim",
     "LatentSampler": "convae.jobs.sample.sampler",
     "OPTIMIZER_NAMES": "convae.architecture.recipe",
     "OUTPUT_IMAGE": "convae.report.runs",
@@ -150,6 +155,8 @@ _HOMES = {
     "fitted_batches": "convae.datasets",
     "job_kinds": "convae.jobs.kind",
     "judge_training": "convae.jobs.run",
+    "latent_dim_curve": "convae.jobs.latentdim",
+    "left_by": "convae.jobs.training",
     "load_dataset": "convae.datasets",
     "load_model": "convae.jobs.model",
     "model_identity": "convae.storage.modelfile",

@@ -370,6 +370,14 @@ class ConvAutoencoder(
         filters = filters_for(height, width) if self.filters is None else self.filters
         return Architecture(height, width, channels, filters, self.latent_dim)
 
+    def epochs_for(self, images: Selection) -> int:
+        """How often `fit` would meet images, at most.
+
+        Raises:
+            ParameterError: A parameter is outside its range.
+        """
+        return self._training_options(images)[0].epochs
+
     def check(self) -> None:
         """Refuse what `fit` would refuse, before anything is read.
 

@@ -10,6 +10,7 @@ import click
 
 from convae.errors import ParameterError
 
+AUTO = "auto"
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
 
@@ -28,6 +29,16 @@ class Reading:
     strict: bool
     store: Path | None
     replace: bool
+
+
+class NumberOrAuto(click.ParamType):  # type: ignore[type-arg] # no class takes any, at run time
+    """A whole number, or the word `auto`."""
+
+    name = "NUMBER|auto"
+
+    def convert(self, value: Any, param: Any, context: Any) -> Any:  # noqa: ANN401 # click's
+        """What the text says; click calls it."""
+        return AUTO if value == AUTO else click.INT.convert(value, param, context)
 
 
 def examples(*lines: str) -> str:

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convae.cli.output import Interrupted, finish
+from convae.cli.output import Interrupted, finish, say
 from convae.cli.progress import TrainingProgress, counted
 from convae.errors import OutputError
 
 if TYPE_CHECKING:
-    from convae import ConvAutoencoder, Dataset, TrainedModel
+    from convae import ConvAutoencoder, Dataset, Result, TrainedModel
     from convae.jobs.job import Job
 
 
@@ -22,6 +22,7 @@ def train_and_tell(
     out: Path,
     *,
     is_trained: bool = False,
+    choose_latent_dim: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     again: str,
@@ -37,6 +38,8 @@ def train_and_tell(
         jobs: Estimators of jobs.
         out: Folder for the results.
         is_trained: Whether the autoencoder stays as it is.
+        choose_latent_dim: Whether the number of latents is found first; a training that is resumed
+            keeps its own.
         resume: Whether to resume the training in the folder.
         overwrite: Whether a model or an unfinished training there may be replaced.
         again: What to do after an interruption, in words.
@@ -56,6 +59,7 @@ def train_and_tell(
         train_model,
         write_training,
     )
+    from convae.nn.checkpoint import checkpoint_architecture
     from convae.storage.exclusive import only_writer
 
     observers: list[Any] = []
@@ -71,6 +75,11 @@ def train_and_tell(
     ):
         # Once more, since another training may have ended here meanwhile.
         check_folder(out, overwrite=overwrite, resume=resume)
+        chosen = Result()
+        if choose_latent_dim and resume:
+            autoencoder.set_params(latent_dim=checkpoint_architecture(checkpoint).latent_dim)
+        elif choose_latent_dim:
+            chosen = _choose_latent_dim(dataset, autoencoder, jobs, out)
         fit: Callable[..., TrainedModel] = add_jobs
         if not is_trained:
             fit = partial(train_model, run=RunOptions(checkpoint, resume, observers))
@@ -80,7 +89,26 @@ def train_and_tell(
         )  # fmt: skip
         files = write_training(out, dataset, autoencoder, model, jobs)
     judged = judge_training(dataset, autoencoder, jobs)
-    finish(dataset, Result({**judged.figures, **figures}, judged.lines, files), as_json)
+    everything = Result(
+        {**judged.figures, **chosen.figures, **figures},
+        judged.lines,
+        {**files, **chosen.files},
+    )
+    finish(dataset, everything, as_json)
+
+
+def _choose_latent_dim(
+    dataset: "Dataset", autoencoder: "ConvAutoencoder", jobs: "Sequence[Job]", out: Path
+) -> "Result":
+    """Find how many numbers the images need, say so, and set them."""
+    from convae import Result, latent_dim_curve, left_by
+
+    with counted("trying numbers of latents") as progress:
+        curve = latent_dim_curve(left_by(jobs, dataset.train), autoencoder, progress=progress)
+    autoencoder.set_params(latent_dim=curve.recommended)
+    described = curve.describe()
+    say(*described.lines, err=True)
+    return Result(described.figures, described.lines, curve.write(out))
 
 
 @contextlib.contextmanager

@@ -53,10 +53,24 @@ def train_model(
     architecture = estimator.plan(chosen)
     for job in jobs:
         job.check_fit(architecture, material)
-    reserved = [job.reserve(chosen) for job in jobs]
-    positions = np.unique(np.concatenate([np.empty(0, np.intp), *reserved]))
-    estimator.fit(chosen.without(positions), run=run)
+    estimator.fit(left_by(jobs, chosen), run=run)
     return _fit_beside(estimator, jobs, material)
+
+
+def left_by(jobs: Sequence[Job], images: ImagesLike) -> Selection:
+    """The images that an autoencoder may learn from, if jobs are to be fitted beside it.
+
+    Args:
+        jobs: Their estimators; some keep images to themselves, to judge on.
+        images: The images, as `ConvAutoencoder` takes them.
+
+    Raises:
+        ParameterError: There are too few images for a job.
+        ImageError: The images break the image contract.
+    """
+    chosen = Selection.of(images)
+    reserved = [job.reserve(chosen) for job in jobs]
+    return chosen.without(np.unique(np.concatenate([np.empty(0, np.intp), *reserved])))
 
 
 def add_jobs(

@@ -63,6 +63,19 @@ def write_checkpoint(
     write_tensors(path, tensors, document)
 
 
+def checkpoint_architecture(path: str | os.PathLike[str]) -> Architecture:
+    """The shape of the network of an interrupted run.
+
+    Raises:
+        ModelFileError: There is no such file, or it is damaged.
+    """
+    _, document = _read(path)
+    try:
+        return Architecture.from_json(document.get("architecture"))
+    except ParameterError as error:
+        raise incomplete(path) from error
+
+
 def read_checkpoint(
     path: str | os.PathLike[str],
     architecture: Architecture,
@@ -77,17 +90,7 @@ def read_checkpoint(
     Raises:
         ModelFileError: There is no such file, it is damaged, or it is of another run.
     """
-    if not Path(path).exists():
-        raise ModelFileError(
-            f"Resuming needs a checkpoint, and there is none at {path}. "
-            f"Train without resuming first, or name the folder of the interrupted run."
-        )
-    tensors, document = read_tensors(path)
-    if document.get("kind") != "checkpoint":
-        raise ModelFileError(
-            f"Resuming needs a checkpoint; received a file of kind {document.get('kind')!r} at "
-            f"{path}. Name the folder of the interrupted run."
-        )
+    tensors, document = _read(path)
     _check_same_run(path, document, architecture, options, identity)
 
     def part(prefix: str) -> dict[str, NDArray[Any]]:
@@ -121,6 +124,22 @@ def read_checkpoint(
         step=step,
         loss_sum=loss_sum,  # type: ignore[arg-type] # checked above
     )
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The tensors and the document of a checkpoint."""
+    if not Path(path).exists():
+        raise ModelFileError(
+            f"Resuming needs a checkpoint, and there is none at {path}. "
+            f"Train without resuming first, or name the folder of the interrupted run."
+        )
+    tensors, document = read_tensors(path)
+    if document.get("kind") != "checkpoint":
+        raise ModelFileError(
+            f"Resuming needs a checkpoint; received a file of kind {document.get('kind')!r} at "
+            f"{path}. Name the folder of the interrupted run."
+        )
+    return tensors, document
 
 
 def _check_same_run(

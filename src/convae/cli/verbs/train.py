@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convae import FLIPS, LOSS_NAMES, OPTIMIZER_NAMES, PRESETS, SCHEDULE_NAMES, job_kinds
-from convae.cli.options import Reading, Verb, examples, image_options, json_option, parse_numbers
+from convae.cli.options import (
+    AUTO,
+    NumberOrAuto,
+    Reading,
+    Verb,
+    examples,
+    image_options,
+    json_option,
+    parse_numbers,
+)
 from convae.cli.reading import load
 from convae.cli.training import train_and_tell
 from convae.errors import ParameterError
@@ -62,6 +71,7 @@ def job_options(verb: Verb) -> Verb:
         "convae train mnist --preset reference --out mnist",
         "convae train pictures/ --validation-split 0.1 --patience 20 --out parts",
         "convae train pictures/ --validation-split 0.1 --patience 20 --out parts --resume",
+        "convae train pictures/ --latent-dim auto --out parts",
         "convae train shards/ --store images.npy --out large",
         "convae train normal/ --for anomalies --for codec --out parts",
         "convae train pictures/ --model parts/model.safetensors --for codec --out packed",
@@ -86,7 +96,11 @@ def job_options(verb: Verb) -> Verb:
     "--filters",
     help="Filters of each stage, as in 32,64. Default: `fast` takes what fits the size.",
 )
-@click.option("--latent-dim", type=int, help="Numbers per image.")
+@click.option(
+    "--latent-dim",
+    type=NumberOrAuto(),
+    help="Numbers per image; `auto` trains several times to find how many are worth it.",
+)
 @click.option("--loss", type=click.Choice(LOSS_NAMES), help="What training minimizes.")
 @click.option(
     "--epochs",
@@ -187,13 +201,16 @@ def train(
     changes = {name: value for name, value in others.items() if value is not None}
     if "filters" in changes:
         changes["filters"] = parse_numbers(changes["filters"], "--filters", ",", "32,64")
+    choose_latent_dim = changes.get("latent_dim") == AUTO
+    if choose_latent_dim:
+        del changes["latent_dim"]
     shape = None if size is None else parse_numbers(size, "--size", "x", "64x48")
     depth = None if channels is None else int(channels)
     if model is None:
         estimator = ConvAutoencoder.from_preset(preset, **changes)
         estimator.check()
     else:
-        _check_alone(jobs, resume, {**changes, "size": size, "channels": channels})
+        _check_alone(jobs, resume, {**others, "size": size, "channels": channels})
         estimator = ConvAutoencoder.load(model)
         height, width, depth = estimator.architecture_.image_shape
         shape = (height, width)
@@ -208,6 +225,7 @@ def train(
         jobs,
         out,
         is_trained=model is not None,
+        choose_latent_dim=choose_latent_dim,
         resume=resume,
         overwrite=overwrite,
         again="the same command" if resume else "the same command and --resume",
