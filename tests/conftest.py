@@ -22,13 +22,9 @@ def pytest_configure(config):
     """Settle what this process hands on to those that the tests start.
 
     JAX keeps what it compiled, since compiling is nearly all the time that a fit on a few images
-    takes, and compiles without the optimizations that pay for long trainings alone. And Ctrl-C
-    works, even where a shell started the tests in the background.
+    takes. And Ctrl-C works, even where a shell started the tests in the background.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.setdefault(
-        "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    )
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")

@@ -19,6 +19,11 @@ from convae.report.figures import COMPARED
 from convae.report.result import Result
 from convae.report.runs import write_run
 
+# Images of the training set that are judged beside others.
+MOST_COMPARED = 2_000
+# An error on new images that is so many times that on known ones is worth a word.
+PARTED = 2.0
+
 
 def write_training(
     folder: Path,
@@ -79,6 +84,9 @@ def judge_training(dataset: Dataset, autoencoder: ConvAutoencoder, jobs: Sequenc
         f"{split} MSE {mse:.5f} (PSNR {psnr_db(mse):.1f} dB) with {architecture.latent_dim} "
         f"numbers per image; PCA with as many gives {cheap:.5f}"
     ]
+    known = seen[np.linspace(0, len(seen) - 1, min(len(seen), MOST_COMPARED)).astype(int)]
+    figures["train_mse"] = model_mse(autoencoder, known)
+    lines += _warnings(split, mse, figures["train_mse"], cheap)
     augmentation = getattr(autoencoder, "augmentation_", None)
     if augmentation is not None:
         figures["augmentation"] = augmentation.to_json()
@@ -92,6 +100,27 @@ def judge_training(dataset: Dataset, autoencoder: ConvAutoencoder, jobs: Sequenc
         figures["jobs"][job.kind.name] = described.figures
         lines += described.lines
     return Result(figures, lines)
+
+
+def _warnings(split: str, mse: float, train_mse: float, pca: float) -> list[str]:
+    """What a user should know of these errors, and what to do."""
+    found = []
+    if split == "training":
+        found.append(
+            "it was judged on images that it learned from; hold some out with --validation-split "
+            "0.1 to see what others get"
+        )
+    if mse > PARTED * train_mse:
+        found.append(
+            f"images that it learned from have an MSE of {train_mse:.5f}, {mse / train_mse:.1f} "
+            f"times less: it knows them too well. More images help, or more distortion (--warp 2)"
+        )
+    if pca <= mse:
+        found.append(
+            "PCA is as good here, and cheaper: train longer (--epochs), or with more numbers per "
+            "image (--latent-dim auto)"
+        )
+    return found
 
 
 def _parts(
