@@ -53,6 +53,13 @@ def test_shifts_grow_with_the_images():
     assert chosen(images).distortion.translation == 4
 
 
+def test_large_images_are_compared_at_a_small_size(landscapes):
+    large = landscapes.repeat(4, axis=1).repeat(4, axis=2)[:100]
+    found = chosen(large)
+    assert found.distortion == Distortion(translation=3, warp=1.0, flip="both")
+    assert found.worth["warp"] == pytest.approx(chosen(landscapes[:100]).worth["warp"], abs=0.2)
+
+
 def test_too_few_images_to_tell_are_shifted_and_warped_and_that_is_said():
     images = load_dataset("digits").train[: FEWEST_COMPARED - 1]
     found = chosen(images)

@@ -18,6 +18,7 @@ from scipy.ndimage import map_coordinates
 from convae.architecture.recipe import WITHOUT_FLIP
 from convae.images import to_float
 from convae.images.distortion import Distortion, sources
+from convae.images.memory import chunks, release
 from convae.images.resize import fit_size
 from convae.images.selection import Selection, drawn_indices
 
@@ -116,7 +117,7 @@ def measure_worth(images: Selection, seed: int) -> tuple[dict[str, float], int]:
         images: At most 1,000 of them are compared.
         seed: Decides which, and how they are cut.
     """
-    compared = _small(images[drawn_indices(len(images), MOST_COMPARED, seed)])
+    compared = _small(images.take(drawn_indices(len(images), MOST_COMPARED, seed)))
     count = len(compared)
     if count < FEWEST_COMPARED:
         return {}, 0
@@ -137,13 +138,20 @@ def measure_worth(images: Selection, seed: int) -> tuple[dict[str, float], int]:
     return {name: gain / possible for name, gain in gains.items()}, num_held_out
 
 
-def _small(images: NDArray[Any]) -> Floats:
+def _small(images: Selection) -> Floats:
+    """Images at the size at which they are compared; a few at a time are read."""
     height, width = images.shape[1:3]
     largest = max(height, width)
-    if largest > LARGEST_SIDE:
-        height, width = (max(1, round(side * LARGEST_SIDE / largest)) for side in (height, width))
-        images = np.stack([fit_size(image, height, width, "stretch") for image in images])
-    return to_float(images)
+    if largest <= LARGEST_SIDE:
+        return to_float(images[:])
+    height, width = (max(1, round(side * LARGEST_SIDE / largest)) for side in (height, width))
+    found = [
+        fit_size(image, height, width, "stretch")
+        for part in chunks(images)
+        for image in images[part]
+    ]
+    release(images.images)
+    return to_float(np.stack(found))
 
 
 def _distorted(images: Floats, distortion: Distortion, random: np.random.Generator) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.architecture.plan import Architecture
-from convae.architecture.recipe import TrainingOptions
+from convae.architecture.recipe import WITHOUT_FLIP, TrainingOptions
 from convae.images import to_float
 from convae.images.distortion import distortion_of
 from convae.images.memory import release
@@ -70,7 +70,12 @@ class StepPlan:
 
     def without_what_no_step_needs(self) -> "StepPlan":
         """Plans of equal steps made equal, so that trainings share what was compiled."""
-        options = replace(self.options, epochs=1, seed=0, validation_split=0.0, patience=None)
+        # How images are distorted is an argument of a step; that they are is not.
+        distorted = int(bool(distortion_of(self.options)))
+        options = replace(
+            self.options, epochs=1, seed=0, validation_split=0.0, patience=None,
+            translation=distorted, warp=0.0, flip=WITHOUT_FLIP,
+        )  # fmt: skip
         return replace(self, options=options, num_steps=1)
 
     @property
