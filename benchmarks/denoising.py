@@ -23,18 +23,17 @@ long as the specialist of 2,000 steps. PSNR is that of the mean squared error ov
 `mean_psnr_db` is the mean over images.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from functools import cached_property, lru_cache, partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import compression_photographs
 import numpy as np
+from data_sets import data_path
 from numpy.typing import NDArray
 from peers.denoisers import (
     Floats,
@@ -48,11 +47,12 @@ from peers.denoisers import (
     total_variation,
     wavelets,
 )
-from results import keep_rows, kept_rows, publish, row_options
+from results import kept_rows, measure_parts, publish, row_options
 
 from convae import ConvAutoencoder, Denoiser, load_dataset
 from convae.architecture.unet import UNet
 from convae.baselines.linear_filter import LinearFilter
+from convae.images import to_float
 from convae.images.metrics import psnr_db, ssim
 from convae.jobs.denoise import DEFAULT_STEPS
 from convae.jobs.denoise import denoiser as ours
@@ -133,9 +133,9 @@ class Case:
         self.name, self.noise, self.strength = name, noise, strength
         train, test = images_of(name)
         self.train = train
-        self.judged = as_floats(test[: QUICK_JUDGED if quick else NUM_JUDGED])
+        self.judged = to_float(test[: QUICK_JUDGED if quick else NUM_JUDGED])
         self.noisy = self.with_noise(self.judged, 0)
-        self.choosing = as_floats(train[-NUM_CHOOSING:])
+        self.choosing = to_float(train[-NUM_CHOOSING:])
         self.noisy_choosing = self.with_noise(self.choosing, 1)
         self.num_learned = NUM_QUICK if quick else None
 
@@ -149,7 +149,7 @@ class Case:
     @cached_property
     def pairs(self) -> tuple[Floats, Floats]:
         """Clean training images, and noisy ones."""
-        clean = as_floats(self.train[:-NUM_CHOOSING][: self.num_learned])
+        clean = to_float(self.train[:-NUM_CHOOSING][: self.num_learned])
         return clean, self.with_noise(clean, 2)
 
     def has(self, row: Row) -> bool:
@@ -218,23 +218,6 @@ def images_of(name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return dataset.train, np.asarray(dataset.test)
 
 
-def data_path(name: str) -> Path:
-    """A file of the folder that CONVAE_DATA names.
-
-    Raises:
-        SystemExit: It is not there.
-    """
-    path = Path(os.environ.get("CONVAE_DATA", ".")) / name
-    if not path.exists():
-        raise SystemExit(f"Photographs are needed; {path} is missing. Set CONVAE_DATA.")
-    return path
-
-
-def as_floats(images: NDArray[np.uint8]) -> Floats:
-    """In [0, 1]."""
-    return images.astype(np.float32) / np.float32(255)
-
-
 def cheap_rows(case: Case) -> Iterator[Row]:
     """The methods without a network."""
     strength, (clean, noisy) = case.strength, case.pairs
@@ -292,7 +275,7 @@ def our_rows(cases: list[Case], strongest: float, seed: int, steps: int) -> Iter
 
 def blind_rows(case: Case, seed: int, steps: int) -> Iterator[Row]:
     """Ours, from noisy images alone."""
-    noisy = np.rint(255 * case.with_noise(as_floats(case.train), 4)).astype(np.uint8)
+    noisy = np.rint(255 * case.with_noise(to_float(case.train), 4)).astype(np.uint8)
     model, figures = fitted(case, noisy, blind=True, steps=steps, seed=seed)
     note = f"noise level {model.trained_.strength:.4f}"
     yield case.row(BLIND, model.denoise, note, **figures)
@@ -317,7 +300,7 @@ def network_rows(
 
 def pairs(case: Case) -> Batches:
     """Noisy training images, drawn anew, and the clean ones, without end."""
-    clean = as_floats(case.train[:-NUM_CHOOSING])
+    clean = to_float(case.train[:-NUM_CHOOSING])
     random = np.random.default_rng(3)
     count = ours.BATCH_PIXELS // (clean.shape[1] * clean.shape[2])
     while True:
@@ -327,7 +310,7 @@ def pairs(case: Case) -> Batches:
 
 def replaced_pairs(case: Case) -> Batches:
     """Noisy images with some values replaced by neighbors, and these values, without end."""
-    images = case.with_noise(as_floats(case.train), 4)
+    images = case.with_noise(to_float(case.train), 4)
     random = np.random.default_rng(3)
     count = ours.BATCH_PIXELS // (images.shape[1] * images.shape[2])
     while True:
@@ -376,7 +359,7 @@ def keras_rows(
     """A Keras model, trained on batches of 128 for as long as another method was."""
     known = [row["fit_s"] for row in rows if row["method"] == as_long_as and case.has(row)]
     seconds, model = statistics.median(known), make(case)
-    clean = as_floats(case.train[:-NUM_CHOOSING])
+    clean = to_float(case.train[:-NUM_CHOOSING])
     random = np.random.default_rng(3)
     started, steps = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
@@ -452,16 +435,7 @@ def main() -> None:
     """Measure, print, publish."""
     given = row_options(__doc__, "--part", help="only those whose names begin so; needs --rows")
     rows = kept_rows(given.rows)
-    kept = {row["part"] for row in rows}
-    for part, measured in parts_of(rows, quick=given.quick).items():
-        if part in kept or not part.startswith(given.part or ""):
-            continue
-        found = []
-        for row in measured:
-            found.append({"part": part, **row})
-            print(found[-1], flush=True)
-        keep_rows(given.rows, found)
-        rows += found
+    measure_parts(parts_of(rows, quick=given.quick), given, rows)
     if not given.part:
         publish("denoising", headline(rows), rows, SEEDS, quick=given.quick)
 

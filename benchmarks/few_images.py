@@ -16,22 +16,22 @@ early stopping. `PCA, shifted` is fitted on copies moved by a pixel to each side
 PCA with what suits a held-out sixth.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import compression_photographs
 import numpy as np
+from data_sets import data_path
 from numpy.typing import NDArray
-from results import keep_rows, kept_rows, publish, row_options
+from results import kept_rows, measure_parts, publish, row_options
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.pipeline import Pipeline
 
 from convae import ConvAutoencoder, load_dataset
+from convae.images import to_float
 
 Row = dict[str, Any]
 Bytes = NDArray[np.uint8]
@@ -87,26 +87,15 @@ def images_of(name: str) -> tuple[Bytes, Bytes]:
     return np.asarray(found.train), np.asarray(found.test)
 
 
-def data_path(name: str) -> Path:
-    """A file or folder of the one that CONVAE_DATA names.
-
-    Raises:
-        SystemExit: It is not there.
-    """
-    path = Path(os.environ.get("CONVAE_DATA", ".")) / name
-    if not path.exists():
-        raise SystemExit(f"Set CONVAE_DATA to a folder with {name}; {path} is missing.")
-    return path
-
-
-def as_floats(images: Bytes) -> Floats:
-    """In [0, 1]."""
-    return images.astype(np.float32) / np.float32(255)
-
-
 def in_rows(apply: Callable[[Any], Any]) -> Judge:
     """A method that takes flat images, as one that takes images."""
     return lambda images: apply(images.reshape(len(images), -1)).reshape(images.shape)
+
+
+def parted(images: Floats, seed: int) -> list[Floats]:
+    """A sixth of images, or of rows, to choose by, and the others."""
+    order = np.random.default_rng(seed).permutation(len(images))
+    return np.split(images[order], [max(1, round(HELD_OUT * len(images)))])
 
 
 def components(train: Floats, _: int) -> tuple[Judge, str]:
@@ -134,8 +123,7 @@ def shifted_components(train: Floats, seed: int) -> tuple[Judge, str]:
 def kernel_components(train: Floats, seed: int) -> tuple[Judge, str]:
     """Kernel PCA with a radial kernel, as wide and as smooth as suits held-out images."""
     rows = train[:MOST_KERNEL].reshape(min(len(train), MOST_KERNEL), -1)
-    order = np.random.default_rng(seed).permutation(len(rows))
-    judged, seen = np.split(rows[order], [max(1, round(HELD_OUT * len(rows)))])
+    judged, seen = parted(rows, seed)
     spread = 1 / (2 * float(seen.var(axis=0).sum()))
 
     def fitted(given: Floats, gamma: float, alpha: float) -> Pipeline:
@@ -160,8 +148,7 @@ def keras_autoencoder(train: Floats, seed: int, epochs: int) -> tuple[Judge, str
     height, width, depth = train.shape[1:]
     model = ConvAutoencoder.build(width, height, depth, seed=seed)
     model.compile(optimizer="adam", loss="mse")
-    order = np.random.default_rng(seed).permutation(len(train))
-    judged, seen = np.split(train[order], [max(1, round(HELD_OUT * len(train)))])
+    judged, seen = parted(train, seed)
     stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     keras.utils.set_random_seed(seed)
     history = model.fit(
@@ -181,7 +168,7 @@ def ours(train: Floats, seed: int, **settings: Any) -> tuple[Judge, str]:  # noq
 def rows_of(name: str, count: int | None, seed: int, *, quick: bool) -> Iterator[Row]:
     """What each method makes of a set; the cheap ones need one seed only."""
     train, test = images_of(name)
-    learned, judged = as_floats(train[:count]), as_floats(test[:NUM_JUDGED])
+    learned, judged = to_float(train[:count]), to_float(test[:NUM_JUDGED])
     epochs = {"epochs": QUICK_EPOCHS} if quick else {}
     plain = {"filters": (32, 64), "translation": 0, "warp": 0.0, "flip": "none", **epochs}
     methods: dict[str, Callable[[], tuple[Judge, str]]] = {
@@ -248,18 +235,13 @@ def main() -> None:
     """Measure, print, publish."""
     given = row_options(__doc__, "--part", help="only those whose names begin so; needs --rows")
     rows = kept_rows(given.rows)
-    kept = {row["part"] for row in rows}
-    for seed in SEEDS[:1] if given.quick else SEEDS:
-        for name, count in QUICK_SETS if given.quick else SETS:
-            part = f"{name} {count or 'all'} {seed}"
-            if part in kept or not part.startswith(given.part or ""):
-                continue
-            found = []
-            for row in rows_of(name, count, seed, quick=given.quick):
-                found.append({"part": part, **row})
-                print(found[-1], flush=True)
-            keep_rows(given.rows, found)
-            rows += found
+    seeds, sets = (SEEDS[:1], QUICK_SETS) if given.quick else (SEEDS, SETS)
+    parts = {
+        f"{name} {count or 'all'} {seed}": rows_of(name, count, seed, quick=given.quick)
+        for seed in seeds
+        for name, count in sets
+    }
+    measure_parts(parts, given, rows)
     if not given.part:
         publish("few_images", headline(rows), rows, SEEDS, quick=given.quick)
 

@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,30 @@ def row_options(description: str | None, part: str, **option: Any) -> argparse.N
     if given.part and not given.rows:
         parser.error(f"{part} needs --rows")
     return given
+
+
+def measure_parts(
+    parts: Mapping[str, Iterable[Mapping[str, Any]]],
+    given: argparse.Namespace,
+    rows: list[dict[str, Any]],
+) -> None:
+    """Measure the parts that are asked for and not kept, print their rows, and keep them.
+
+    Args:
+        parts: The rows of each part by its name; one that is not asked for its rows does nothing.
+        given: What `row_options` gave.
+        rows: Those before; they grow.
+    """
+    kept = {row["part"] for row in rows}
+    for part, measured in parts.items():
+        if part in kept or not part.startswith(given.part or ""):
+            continue
+        found = []
+        for row in measured:
+            found.append({"part": part, **row})
+            print(found[-1], flush=True)
+        keep_rows(given.rows, found)
+        rows += found
 
 
 def publish(

@@ -49,7 +49,7 @@ def images_path(digits, tmp_path):
     return path
 
 
-NOT_SCRIPTS = ("limits", "results")
+NOT_SCRIPTS = ("data_sets", "limits", "results")
 SCRIPTS = sorted({path.stem for path in BENCHMARKS.glob("*.py")} - set(NOT_SCRIPTS))
 
 

@@ -8,14 +8,15 @@ that are flipped, nearly as much for photographs.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
+from sklearn.metrics.pairwise import euclidean_distances
 
-from convae.architecture.recipe import WITHOUT_FLIP
+from convae.architecture.recipe import FLIPS, WITHOUT_FLIP
 from convae.images import to_float
 from convae.images.distortion import Distortion, sources
 from convae.images.memory import chunks, release
@@ -67,8 +68,7 @@ class Augmentation:
         if distortion.warp:
             found.append("mild warps")
         if distortion.flip != WITHOUT_FLIP:
-            sides = "both" if distortion.flip == "both" else distortion.flip
-            found.append(f"{sides} flips")
+            found.append(f"{distortion.flip} flips")
         said = "training images are met with " + (", ".join(found) or "no distortion")
         if not self.worth:
             return f"{said}; there are too few images to tell what suits them"
@@ -80,14 +80,8 @@ class Augmentation:
 
     def to_json(self) -> dict[str, Any]:
         """It as plain JSON values."""
-        distortion = self.distortion
-        return {
-            "translation": distortion.translation,
-            "warp": distortion.warp,
-            "flip": distortion.flip,
-            "worth": dict(self.worth),
-            "num_held_out": self.num_held_out,
-        }
+        measured = {"worth": dict(self.worth), "num_held_out": self.num_held_out}
+        return {**asdict(self.distortion), **measured}
 
 
 def choose_augmentation(images: Selection, seed: int) -> Augmentation:
@@ -102,10 +96,8 @@ def choose_augmentation(images: Selection, seed: int) -> Augmentation:
     if not worth:
         natural[SHIFT] = natural[WARP] = True
     pixels = max(1, round(max(images.shape[1:3]) / SIDE_A_PIXEL))
-    flips = {"horizontal": natural[HORIZONTAL], "vertical": natural[VERTICAL]}
-    (flip,) = [side for side, chosen in flips.items() if chosen][:1] or [WITHOUT_FLIP]
-    if all(flips.values()):
-        flip = "both"
+    # FLIPS lists neither, one, the other, and both.
+    flip = FLIPS[natural[HORIZONTAL] + 2 * natural[VERTICAL]]
     distortion = Distortion(pixels if natural[SHIFT] else 0, float(natural[WARP]), flip)
     return Augmentation(distortion, worth, num_held_out)
 
@@ -170,7 +162,6 @@ def _distorted(images: Floats, distortion: Distortion, random: np.random.Generat
 
 def _nearest(images: Floats, others: Floats) -> Floats:
     """Squared distance of each image to the nearest of others."""
-    first, second = images.reshape(len(images), -1), others.reshape(len(others), -1)
-    squares = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1)
-    found: Floats = np.maximum(squares - 2 * first @ second.T, 0).min(axis=1)
+    rows = (some.reshape(len(some), -1) for some in (images, others))
+    found: Floats = euclidean_distances(*rows, squared=True).min(axis=1)
     return found

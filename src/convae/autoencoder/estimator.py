@@ -366,17 +366,15 @@ class ConvAutoencoder(
         Raises:
             ParameterError: A parameter is outside its range.
         """
-        height, width, channels = images.shape[1:]
-        filters = filters_for(height, width) if self.filters is None else self.filters
-        return Architecture(height, width, channels, filters, self.latent_dim)
+        return self._architecture(*images.shape[1:])
 
-    def epochs_for(self, images: Selection) -> int:
-        """How often `fit` would meet images, at most.
+    def recipe(self, images: Selection) -> TrainingOptions:
+        """The recipe by which `fit` would train on images, with all that is left open chosen.
 
         Raises:
             ParameterError: A parameter is outside its range.
         """
-        return self._training_options(images)[0].epochs
+        return self._training_options(images)[0]
 
     def check(self) -> None:
         """Refuse what `fit` would refuse, before anything is read.
@@ -386,14 +384,15 @@ class ConvAutoencoder(
             BackendError: This process cannot compute.
             MissingExtraError: The backend's package is not installed.
         """
-        filters = (
-            filters_for(SMALLEST_SIDE, SMALLEST_SIDE) if self.filters is None else self.filters
-        )
-        Architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1, filters, self.latent_dim)
+        self._architecture(SMALLEST_SIDE, SMALLEST_SIDE, 1)
         self._options_with(1, Distortion())
         from convae.nn.backend import start
 
         start()
+
+    def _architecture(self, height: int, width: int, channels: int) -> Architecture:
+        filters = filters_for(height, width) if self.filters is None else self.filters
+        return Architecture(height, width, channels, filters, self.latent_dim)
 
     def _training_options(self, images: Selection) -> tuple[TrainingOptions, Augmentation | None]:
         """The recipe for images, and what was chosen of it by looking at them."""

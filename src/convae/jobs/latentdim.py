@@ -8,7 +8,7 @@ from pathlib import Path
 from sklearn.base import clone
 
 from convae.autoencoder.applied import model_mse
-from convae.autoencoder.estimator import ConvAutoencoder
+from convae.autoencoder.estimator import DISTORTIONS, ConvAutoencoder
 from convae.baselines.pca import pca_mse
 from convae.checks import whole_number
 from convae.errors import DataError, ParameterError
@@ -125,11 +125,14 @@ def latent_dim_curve(
         len(chosen), HELD_OUT, estimator.seed, "the held-out share", copy_groups(chosen)
     )
     seen, judged = chosen.without(held_out), chosen.take(held_out)
-    epochs = max(1, round(TRIED * estimator.epochs_for(seen)))
+    # Chosen once, and by all epochs: half of them could be too few to distort images.
+    recipe = estimator.recipe(seen)
+    chosen_once = {name: getattr(recipe, name) for name in DISTORTIONS}
+    epochs = max(1, round(TRIED * recipe.epochs))
     mse, linear = [], []
     for done, latent_dim in enumerate(dims, start=1):
         model = clone(estimator).set_params(
-            latent_dim=latent_dim, epochs=epochs, validation_split=0.0, patience=None
+            latent_dim=latent_dim, epochs=epochs, validation_split=0.0, patience=None, **chosen_once
         )
         mse.append(model_mse(model.fit(seen), judged))
         linear.append(pca_mse(seen, judged, latent_dim))
