@@ -33,7 +33,7 @@ types: install
 	$(BIN)/mypy
 
 docs: install
-	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build
+	$(BIN)/sphinx-build -E -W --keep-going -n -b html docs docs/_build
 
 # Those of the first page; they need the data that docs/pictures.py names.
 pictures: install
