@@ -206,7 +206,7 @@ def test_if_all_images_are_copies_the_user_is_told_that_no_split_parts_them():
     equal = np.full((12, 10, 10, 1), 200, np.uint8)
     found = AnomalyDetector(ConvAutoencoder(**TINY)).fit(equal)
     assert len(found.calibration_indices_) == 2
-    _, supported, told = found.describe().lines[:3]
+    _, supported, _, told = found.describe().lines[:4]
     assert supported == "  2 calibration images support false-alarm rates from 0.333"
     assert told.startswith("nearly all images are copies or near-copies")
 

@@ -178,6 +178,14 @@ def test_it_says_what_a_linear_filter_does(denoiser):
         assert row["noisy"] < row["linear_filter"] < row["denoised"]
         assert any(f"denoised {row['denoised']:.1f} dB" in line for line in described.lines)
     assert [row["strength"] for row in described.figures["psnr_db"]] == [0.4, 0.8]
+    assert not any("is as good" in line for line in described.lines)
+
+
+def test_it_says_if_a_linear_filter_is_as_good(fitted, digits):
+    hardly_trained = Denoiser(fitted, steps=1).fit(digits[:20])
+    described = hardly_trained.describe()
+    assert any(row["linear_filter"] >= row["denoised"] for row in described.figures["psnr_db"])
+    assert described.lines[-1].startswith("  a linear filter is as good")
 
 
 def test_it_comes_back_from_its_file(denoiser, denoiser_path, noisy):

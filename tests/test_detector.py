@@ -230,7 +230,12 @@ def test_twelve_images_support_a_large_rate_and_the_refusal_says_which(zeros):
     for ask in (few.predict, few.decision_function):
         with pytest.raises(ParameterError, match=re.escape(text)):
             ask(zeros[2])
+    warnings = few.describe().figures["warnings"]
+    # 97 are missing, and a fifth of the images calibrates.
+    assert "train with some 485 more images, or calibrate on 99 others" in warnings[0]
+    assert warnings[0] in few.describe().lines
     few.set_params(false_alarm_rate=0.4)
+    assert not any("too few" in text for text in few.describe().figures["warnings"])
     assert (few.predict(zeros[2]) == -1).mean() > 0.9
 
 

@@ -44,6 +44,15 @@ def test_samples_have_the_moments_of_the_latents(sampler, fitted, digits):
     np.testing.assert_allclose(deviation, drawn.std(axis=0), rtol=0.02)
 
 
+@pytest.mark.parametrize(("num_images", "told"), [(19, True), (20, False)])
+def test_too_few_images_for_two_components_are_told(fitted, digits, num_images, told):
+    described = LatentSampler(fitted).fit(digits[:num_images]).describe()
+    line = "  too few images to try more than one: 20 of them are needed"
+    assert (line in described.lines) == told
+    tried = described.figures["log_likelihoods"]
+    assert list(tried) == (["1"] if told else ["1", "2"])
+
+
 def test_two_groups_become_two_components():
     """Images that are black or white, with a little noise: one Gaussian would give gray."""
     random = np.random.default_rng(0)

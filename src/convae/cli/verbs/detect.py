@@ -16,9 +16,9 @@ from convae.cli.options import (
 )
 from convae.cli.output import finish, say
 from convae.cli.reading import load, load_for
+from convae.jobs.anomaly import USUAL_RATE
 
 ANOMALIES_FOUND = 3
-USUAL_RATE = 0.01
 
 
 @click.command(
@@ -82,6 +82,7 @@ def detect(
         prepare_folder,
         write_detections,
     )
+    from convae.jobs.anomaly.calibration import images_needed
 
     trained = load_model(model)
     check_dataset(images)
@@ -96,7 +97,7 @@ def detect(
         false_alarm_rate = smallest
         say(
             f"the calibration images support a false-alarm rate of {smallest:.3g} or more, which "
-            f"is taken; for {USUAL_RATE} there must be {1 / USUAL_RATE - 1:.0f} of them",
+            f"is taken; for {USUAL_RATE} there must be {images_needed(USUAL_RATE)} of them",
             err=True,
         )
     detector.false_alarm_rate = USUAL_RATE if false_alarm_rate is None else false_alarm_rate

@@ -89,14 +89,19 @@ class Calibration:
         check_rate(false_alarm_rate)
         rank = math.floor(false_alarm_rate * (len(self.scores) + 1) + _ROUNDING)
         if rank < 1:
-            # One over the smallest numbers there are is infinite.
-            needed = math.ceil(1 / max(false_alarm_rate, _TINY_RATE) - _ROUNDING) - 1
             raise ParameterError(
-                f"A false-alarm rate of {false_alarm_rate:g} needs at least {needed:,} calibration "
-                f"images; received {len(self.scores):,}, which support {self.smallest_rate:.3g} or "
-                f"more. Ask for a larger rate, or calibrate on more normal images."
+                f"A false-alarm rate of {false_alarm_rate:g} needs at least "
+                f"{images_needed(false_alarm_rate):,} calibration images; received "
+                f"{len(self.scores):,}, which support {self.smallest_rate:.3g} or more. Ask for "
+                f"a larger rate, or calibrate on more normal images."
             )
         return float(self.scores[rank - 1])
+
+
+def images_needed(false_alarm_rate: float) -> int:
+    """The fewest calibration images that support a rate in (0, 1)."""
+    # One over the smallest numbers there are is infinite.
+    return math.ceil(1 / max(false_alarm_rate, _TINY_RATE) - _ROUNDING) - 1
 
 
 def check_rate(false_alarm_rate: object) -> None:

@@ -16,8 +16,8 @@ from convae.checks import fraction
 from convae.errors import ParameterError
 from convae.images.copies import copies_told, copy_groups, num_copies, one_of_each
 from convae.images.selection import ImagesLike, Indices, Selection, held_out_indices
-from convae.jobs.anomaly import JOB
-from convae.jobs.anomaly.calibration import check_most_anomalies, check_rate
+from convae.jobs.anomaly import JOB, USUAL_RATE
+from convae.jobs.anomaly.calibration import check_most_anomalies, check_rate, images_needed
 from convae.jobs.anomaly.choose import FEWEST_IMAGES as FEWEST_CHOOSING
 from convae.jobs.anomaly.choose import MOST_IMAGES, choose_score
 from convae.jobs.anomaly.fitted import AppliedDetector
@@ -37,8 +37,6 @@ SUSPECTS = "suspects.csv"
 
 # This share of the held-out images chooses the score; the others calibrate.
 CHOOSING_SHARE = 0.25
-# A rate of 0.01 needs this many calibration images; to keep them, fewer may choose the score.
-WANTED = 99
 FEWEST_IMAGES = 3
 # Images that are not trained on, in shares of the anomalies that there may be among them.
 SET_ASIDE = 2.5
@@ -57,9 +55,9 @@ def _most_suspicious(images: Selection, seed: int) -> NDArray[np.intp]:
 
 
 def _num_choosing(num_held_out: int) -> int:
-    """How many of the held-out images choose the score."""
+    """How many of the held-out images choose the score; few, if a usual rate needs the others."""
     quarter = min(MOST_IMAGES, int(CHOOSING_SHARE * num_held_out))
-    spare = num_held_out - WANTED
+    spare = num_held_out - images_needed(USUAL_RATE)
     return spare if FEWEST_CHOOSING <= spare < quarter else quarter
 
 
@@ -112,7 +110,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         self,
         autoencoder: ConvAutoencoder | None = None,
         *,
-        false_alarm_rate: float = 0.01,
+        false_alarm_rate: float = USUAL_RATE,
         calibration_fraction: float = 0.2,
         most_anomalies: float = 0.0,
         seed: int = 0,
@@ -219,7 +217,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
     def describe(self) -> Result:
         """The score that was chosen, and what methods without a network would have done."""
         choice, calibration = self.choice_, self.calibration_
-        warnings = [*self._copies_told(), *choice.warnings()]
+        warnings = [*self._too_few_told(), *self._copies_told(), *choice.warnings()]
         figures = {
             "score": choice.score,
             "reason": choice.reason,
@@ -236,6 +234,18 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
             f"{calibration.smallest_rate:.3g}",
         ]
         return Result(figures, [*texts, *warnings])
+
+    def _too_few_told(self) -> list[str]:
+        needed = images_needed(self.false_alarm_rate)
+        missing = needed - len(self.calibration_.scores)
+        if missing <= 0:
+            return []
+        more = math.ceil(missing / self.calibration_fraction)
+        return [
+            f"too few for a false-alarm rate of {self.false_alarm_rate:g}, which needs {needed:,} "
+            f"calibration images: train with some {more:,} more images, or calibrate on {needed:,} "
+            f"others (`convae detect --calibrate`)"
+        ]
 
     def _copies_told(self) -> list[str]:
         if not self.num_copies_:

@@ -247,6 +247,11 @@ class Denoiser(AppliedDenoiser, Job, BaseEstimator):  # type: ignore[misc] # skl
                 f"  held-out images with {strength:g} of it have {noisy:.1f} dB; denoised "
                 f"{denoised:.1f} dB, by a linear filter {linear:.1f} dB"
             )
+        if any(linear >= denoised for _, linear, denoised in self.judged_.values()):
+            lines.append(
+                "  a linear filter is as good: too few images, or too short a training; add images "
+                "or steps"
+            )
         return Result(figures, lines)
 
     @classmethod

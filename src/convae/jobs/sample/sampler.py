@@ -1,5 +1,6 @@
 """`LatentSampler`: new images like those that an autoencoder was trained on."""
 
+import math
 import warnings
 from typing import Any, Self, TypeAlias
 
@@ -35,6 +36,8 @@ FEWEST_A_COMPONENT = 8
 LEAST_VARIANCE = 1e-2
 # Most images that the mixture is fitted on, and the share of them that decides.
 MOST_IMAGES, HELD_OUT = 20_000, 0.2
+# So many let two components be tried.
+ENOUGH = math.ceil(2 * FEWEST_A_COMPONENT / (1 - HELD_OUT))
 MOST_ITERATIONS = 100
 # Of the largest: directions with less spread are noise.
 LEAST_SPREAD = 1e-4
@@ -206,7 +209,13 @@ class LatentSampler(AppliedSampler, Job, BaseEstimator):  # type: ignore[misc] #
                 f" (log-likelihood of held-out images {max(tried.values()):.2f} nats; one "
                 f"Gaussian{each} gives {tried[1]:.2f})"
             )
-        return Result(figures, [line])
+        lines = [line]
+        if len(tried) < 2:
+            lines.append(
+                f"  too few images to try more than one{each}: {ENOUGH} of them are needed"
+                + (" with one label" if each else "")
+            )
+        return Result(figures, lines)
 
     @classmethod
     def from_job(cls, job: FittedJob, autoencoder: ConvAutoencoder, origin: str) -> Self:
