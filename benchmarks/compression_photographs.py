@@ -51,19 +51,24 @@ def half(picture: Images) -> Images:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
-def pictures() -> tuple[Images, dict[str, Images]]:
-    """Tiles to learn from, and tiles to be judged on."""
+def photographs() -> list[Images]:
+    """Those that are learned from, whole."""
     data: Any = skimage_data  # untyped
     names = "astronaut", "coffee", "immunohistochemistry", "rocket"
-    seen = [getattr(data, name)() for name in names]
-    seen += [data.stereo_motorcycle()[0], load_sample_image("china.jpg")]
+    seen: list[Images] = [getattr(data, name)() for name in names]
+    return [*seen, data.stereo_motorcycle()[0], load_sample_image("china.jpg")]
+
+
+def pictures() -> tuple[Images, dict[str, Images]]:
+    """Tiles to learn from, and tiles to be judged on."""
     learned, kept = [], []
-    for picture in seen:
+    for picture in photographs():
         for one in (picture, half(picture)):
             cut = one.shape[1] * 3 // 4 // SIDE * SIDE
             shift = SIDE // 2
             learned += [tiles(one[:, :cut]), tiles(one[shift:, shift:cut])]
         kept.append(tiles(one[:, cut:]))
+    data: Any = skimage_data  # untyped
     others = [tiles(half(picture)) for picture in (data.cat(), load_sample_image("flower.jpg"))]
     return np.concatenate(learned), {SEEN: np.concatenate(kept), UNSEEN: np.concatenate(others)}
 

@@ -18,18 +18,16 @@ in plain Keras with Adam, a held-out sixth and early stopping. `PCA, shifted` is
 moved by a pixel to each side, too, and kernel PCA with what suits a held-out sixth.
 """
 
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import compression_photographs
 import numpy as np
 from data_sets import data_path
 from numpy.typing import NDArray
-from results import kept_rows, measure_parts, publish, row_options
+from results import alone, kept_rows, measure_parts, publish, row_options
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.pipeline import Pipeline
 
@@ -169,16 +167,13 @@ def keras_autoencoder(train: Floats, numbers: int, seed: int, epochs: int) -> tu
     return lambda images: model.predict(images, batch_size=128, verbose=0), note
 
 
-def rows_of(name: str, count: int | None, numbers: int, seed: int, *, quick: bool) -> Iterator[Row]:
+def rows_of(name: str, count: int | None, numbers: int, seed: int, quick: bool) -> Iterator[Row]:
     """What each method makes of a set; the cheap ones need one seed only."""
     for method in METHODS if seed == SEEDS[0] else (OURS,):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            yield pool.submit(row_of, method, name, count, numbers, seed, quick=quick).result()
+        yield alone(row_of, method, name, count, numbers, seed, quick)
 
 
-def row_of(
-    method: str, name: str, count: int | None, numbers: int, seed: int, *, quick: bool
-) -> Row:
+def row_of(method: str, name: str, count: int | None, numbers: int, seed: int, quick: bool) -> Row:
     """What a method makes of a set."""
     train, test = images_of(name)
     learned, judged = to_float(train[:count]), to_float(test[:NUM_JUDGED])
@@ -278,7 +273,7 @@ def main() -> None:
     seeds, sets = (SEEDS[:1], QUICK_SETS) if given.quick else (SEEDS, SETS)
     parts = {
         f"{name} {count or 'all'}, {numbers} numbers, seed {seed}": rows_of(
-            name, count, numbers, seed, quick=given.quick
+            name, count, numbers, seed, given.quick
         )
         for seed in seeds
         for name, count, numbers in sets

@@ -3,9 +3,11 @@
 import argparse
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,12 @@ def peak_mib() -> float:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
     return int(peak) / 1024
+
+
+def alone(measure: Callable[..., dict[str, Any]], *settings: object) -> dict[str, Any]:
+    """A row that a process of its own measures, so that none finds compiled what another did."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, *settings).result()
 
 
 def kept_rows(path: Path | None) -> list[dict[str, Any]]:
