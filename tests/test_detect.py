@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from convae import AnomalyDetector, ConvAutoencoder, load_model
+from convae import AnomalyDetector, ConvAutoencoder
 from convae.images import read_image, write_image
 from convae.jobs.anomaly.detections import write_detections
 from convae.storage.modelfile import read_model
@@ -119,14 +119,26 @@ def test_only_so_many_overlays_are_left_and_those_of_an_earlier_search_are_gone(
     assert not (tmp_path / "none" / "overlays").exists()
 
 
+def test_the_usual_rate_is_the_model_s(command, detector_path, pictures, tmp_path):
+    done = command("detect", detector_path, pictures, "--out", tmp_path / "out", "--json")
+    assert json.loads(done.out)["false_alarm_rate"] == 0.1
+    assert "false-alarm rate" not in done.err
+
+
 def test_the_usual_rate_is_raised_to_what_the_calibration_supports(
     command, detector_path, pictures, tmp_path
 ):
-    done = command("detect", detector_path, pictures, "--out", tmp_path / "out", "--json")
-    smallest = load_model(detector_path).job("anomalies").calibration_.smallest_rate
+    strict = AnomalyDetector.load(detector_path).set_params(false_alarm_rate=0.01)
+    strict.save(tmp_path / "model.safetensors")
+    options = ("--out", tmp_path / "out", "--json")
+    done = command("detect", tmp_path / "model.safetensors", pictures, *options)
+    smallest = strict.calibration_.smallest_rate
     assert smallest > 0.01
     assert json.loads(done.out)["false_alarm_rate"] == smallest
-    assert f"support a false-alarm rate of {smallest:.3g} or more, which is taken" in done.err
+    assert (
+        f"support a false-alarm rate of {smallest:.3g} or more, which is taken; for 0.01 there "
+        f"must be 99 of them"
+    ) in done.err
     options = ("--out", tmp_path / "out", "--overwrite", "--false-alarm-rate", 0.01)
     done = command("detect", detector_path, pictures, *options)
     assert (done.code, "needs at least 99 calibration images" in done.err) == (1, True)
@@ -191,7 +203,8 @@ def test_training_with_anomalies_leaves_a_model_for_detect(command, zeros, tmp_p
     assert learned["score"] == "neighbors"
     assert learned["num_calibration_images"] == 20
     assert learned["smallest_false_alarm_rate"] == pytest.approx(1 / 21)
-    assert learned["warnings"] == []
+    # 79 are missing, of which a fifth of more images would be.
+    assert ["some 395 more images" in text for text in learned["warnings"]] == [True]
     assert (report["num_images"], report["judged_on"]) == (100, "validation")
     path = tmp_path / "out" / "model.safetensors"
     found = AnomalyDetector.load(path)

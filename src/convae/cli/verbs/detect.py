@@ -16,7 +16,6 @@ from convae.cli.options import (
 )
 from convae.cli.output import finish, say
 from convae.cli.reading import load, load_for
-from convae.jobs.anomaly import USUAL_RATE
 
 ANOMALIES_FOUND = 3
 
@@ -31,8 +30,8 @@ ANOMALIES_FOUND = 3
 @click.option(
     "--false-alarm-rate",
     type=float,
-    help="Share of normal images that may be flagged. Default: 0.01, or the smallest that the "
-    "calibration images support.",
+    help="Share of normal images that may be flagged. Default: the model's own, which is 0.01 "
+    "after `convae train`, or the smallest that the calibration images support.",
 )
 @click.option(
     "--calibrate",
@@ -82,7 +81,6 @@ def detect(
         prepare_folder,
         write_detections,
     )
-    from convae.jobs.anomaly.calibration import images_needed
 
     trained = load_model(model)
     check_dataset(images)
@@ -93,14 +91,16 @@ def detect(
         plain = replace(reading, store=None)
         detector.calibrate(load(calibrate, plain, (height, width), channels).train)
     smallest = detector.calibration_.smallest_rate
-    if false_alarm_rate is None and smallest > USUAL_RATE:
+    usual = detector.false_alarm_rate
+    if false_alarm_rate is None and smallest > usual:
         false_alarm_rate = smallest
         say(
             f"the calibration images support a false-alarm rate of {smallest:.3g} or more, which "
-            f"is taken; for {USUAL_RATE} there must be {images_needed(USUAL_RATE)} of them",
+            f"is taken; for {usual:g} there must be "
+            f"{detector.calibration_.num_needed(usual)} of them",
             err=True,
         )
-    detector.false_alarm_rate = USUAL_RATE if false_alarm_rate is None else false_alarm_rate
+    detector.false_alarm_rate = usual if false_alarm_rate is None else false_alarm_rate
     detector.offset_  # noqa: B018 # refuses a rate before images are read
     dataset, judged, names = load_for(trained, images, reading)
     prepare_folder(out)

@@ -8,9 +8,6 @@ detections.py   the table, the pictures and the page that `convae detect` leaves
 
 from convae.jobs.kind import JobKind, JobOption
 
-# The rate of false alarms if none is asked for.
-USUAL_RATE = 0.01
-
 JOB = JobKind(
     name="anomalies",
     summary="Treat the images as normal, hold a fifth out, and flag others (`detect`).",

@@ -67,6 +67,12 @@ class Calibration:
         """The smallest false-alarm rate that so many images can support, in (0, 0.5]."""
         return 1 / (len(self.scores) + 1)
 
+    @staticmethod
+    def num_needed(false_alarm_rate: float) -> int:
+        """The fewest images that support a rate in (0, 1)."""
+        # One over the smallest numbers there are is infinite.
+        return math.ceil(1 / max(false_alarm_rate, _TINY_RATE) - _ROUNDING) - 1
+
     def p_values(self, scores: Floats) -> Floats:
         """How often a normal image scores as low: small is suspicious.
 
@@ -91,17 +97,11 @@ class Calibration:
         if rank < 1:
             raise ParameterError(
                 f"A false-alarm rate of {false_alarm_rate:g} needs at least "
-                f"{images_needed(false_alarm_rate):,} calibration images; received "
+                f"{self.num_needed(false_alarm_rate):,} calibration images; received "
                 f"{len(self.scores):,}, which support {self.smallest_rate:.3g} or more. Ask for "
                 f"a larger rate, or calibrate on more normal images."
             )
         return float(self.scores[rank - 1])
-
-
-def images_needed(false_alarm_rate: float) -> int:
-    """The fewest calibration images that support a rate in (0, 1)."""
-    # One over the smallest numbers there are is infinite.
-    return math.ceil(1 / max(false_alarm_rate, _TINY_RATE) - _ROUNDING) - 1
 
 
 def check_rate(false_alarm_rate: object) -> None:

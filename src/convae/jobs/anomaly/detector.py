@@ -16,8 +16,8 @@ from convae.checks import fraction
 from convae.errors import ParameterError
 from convae.images.copies import copies_told, copy_groups, num_copies, one_of_each
 from convae.images.selection import ImagesLike, Indices, Selection, held_out_indices
-from convae.jobs.anomaly import JOB, USUAL_RATE
-from convae.jobs.anomaly.calibration import check_most_anomalies, check_rate, images_needed
+from convae.jobs.anomaly import JOB
+from convae.jobs.anomaly.calibration import Calibration, check_most_anomalies, check_rate
 from convae.jobs.anomaly.choose import FEWEST_IMAGES as FEWEST_CHOOSING
 from convae.jobs.anomaly.choose import MOST_IMAGES, choose_score
 from convae.jobs.anomaly.fitted import AppliedDetector
@@ -35,6 +35,8 @@ from convae.storage.modelfile import FittedJob
 
 SUSPECTS = "suspects.csv"
 
+# The rate of false alarms if none is asked for.
+USUAL_RATE = 0.01
 # This share of the held-out images chooses the score; the others calibrate.
 CHOOSING_SHARE = 0.25
 FEWEST_IMAGES = 3
@@ -57,7 +59,7 @@ def _most_suspicious(images: Selection, seed: int) -> NDArray[np.intp]:
 def _num_choosing(num_held_out: int) -> int:
     """How many of the held-out images choose the score; few, if a usual rate needs the others."""
     quarter = min(MOST_IMAGES, int(CHOOSING_SHARE * num_held_out))
-    spare = num_held_out - images_needed(USUAL_RATE)
+    spare = num_held_out - Calibration.num_needed(USUAL_RATE)
     return spare if FEWEST_CHOOSING <= spare < quarter else quarter
 
 
@@ -236,7 +238,7 @@ class AnomalyDetector(AppliedDetector, Job, OutlierMixin, BaseEstimator):  # typ
         return Result(figures, [*texts, *warnings])
 
     def _too_few_told(self) -> list[str]:
-        needed = images_needed(self.false_alarm_rate)
+        needed = self.calibration_.num_needed(self.false_alarm_rate)
         missing = needed - len(self.calibration_.scores)
         if missing <= 0:
             return []
