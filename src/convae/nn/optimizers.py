@@ -38,6 +38,19 @@ def make_optimizer(options: TrainingOptions, num_steps: int) -> keras.optimizers
     return keras.optimizers.Adam(rate, weight_decay=options.weight_decay or None)
 
 
+def learning_rate_after(optimizer: keras.optimizers.Optimizer, num_steps: int) -> float:
+    """The step size after so many steps.
+
+    Args:
+        optimizer: What `make_optimizer` gave.
+        num_steps: Steps done, 0 or more.
+    """
+    rate = optimizer._learning_rate  # Keras gives the rate of the moment alone
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = rate(num_steps)
+    return float(keras.ops.convert_to_tensor(rate))
+
+
 def set_decay_steps(optimizer: keras.optimizers.Optimizer, num_steps: Any) -> None:  # noqa: ANN401
     """Let a step size fall over so many steps, if it falls at all.
 

@@ -95,19 +95,16 @@ class StepPlan:
 
 
 class Steps(Protocol):
-    """Trains a model, which holds the state before `load` and after `store`."""
+    """Trains a model, which holds the state until `run` takes it, and after `store`."""
 
     most_steps: int
     """Steps that one call of `run` can take."""
-
-    def load(self) -> None:
-        """Take the state from the model and its optimizer."""
 
     def run(self, batches: Batches) -> NDArray[np.float32]:
         """Train on batches of one size, at most `most_steps`; the loss of each step."""
 
     def store(self) -> None:
-        """Put the state into the model and its optimizer."""
+        """Give the state back to the model and its optimizer."""
 
 
 def make_steps(
@@ -143,9 +140,6 @@ class _SingleSteps:
     ) -> None:
         model.compile(optimizer=optimizer, loss=LOSSES[plan.options.loss])
         self._model, self._images, self._fields = model, images, plan.fields()
-
-    def load(self) -> None:
-        pass
 
     def run(self, batches: Batches) -> NDArray[np.float32]:
         losses = np.empty(len(batches), np.float32)
@@ -187,6 +181,7 @@ class _CompiledSteps:
         self.most_steps = MOST_STEPS
         if not in_memory:
             self.most_steps = max(1, min(MOST_STEPS, MOST_BLOCK_BYTES // bytes_a_step))
+        # None while the model and the optimizer hold it.
         self._state: Tree = None
         make = shared(_compiled, plan.architecture)
         self._run = make(plan.without_what_no_step_needs(), self.most_steps)
@@ -199,17 +194,20 @@ class _CompiledSteps:
             self._optimizer.variables,
         )
 
-    def load(self) -> None:
+    def _taken(self) -> Tree:
         # Copies, since a call of the compiled loop gives up the memory of the state it is given.
-        self._state = tuple(
+        return tuple(
             [keras.ops.copy(variable.value) for variable in variables]
             for variables in self._variables()
         )
 
     def store(self) -> None:
+        if self._state is None:
+            return
         for variables, values in zip(self._variables(), self._state, strict=True):
             for variable, value in zip(variables, values, strict=True):
-                variable.assign(keras.ops.copy(value))
+                variable.assign(value)
+        self._state = None
 
     def run(self, batches: Batches) -> NDArray[np.float32]:
         num_steps = len(batches)
@@ -223,7 +221,7 @@ class _CompiledSteps:
             release(self._images)
             positions = np.arange(len(flat)).reshape(batches.indices.shape)
         self._state, losses = self._run(
-            self._state,
+            self._taken() if self._state is None else self._state,
             np.int32(num_steps),
             block,
             self._filled(positions.astype(np.int32)),

@@ -26,6 +26,7 @@ from convae.nn.backend import keras, settled
 from convae.nn.build import get_weights, set_weights
 from convae.nn.checkpoint import Checkpoint, incomplete, read_checkpoint, write_checkpoint
 from convae.nn.losses import LOSSES, Loss
+from convae.nn.optimizers import learning_rate_after
 from convae.nn.predict import LARGEST_BATCH, Predictor
 from convae.nn.statistics import StatisticsRecomputer
 from convae.nn.steps import Batches, StepPlan, make_steps
@@ -97,12 +98,14 @@ def train(
                 state.finish_steps(interrupted)
                 val_loss = None
                 if len(held_out):
+                    state.store()
                     recompute_statistics()
                     val_loss = _validate(predictor, images, held_out, LOSSES[options.loss])
                 state.finish_epoch(val_loss, time.monotonic() - started)
     finally:
         for observer in run.observers:
             observer.stop()
+    state.store()
     if state.best_weights is not None:
         set_weights(model, state.best_weights)
     else:
@@ -155,7 +158,6 @@ class _Run:
 
     def finish_steps(self, interrupted: threading.Event) -> None:
         """The steps of the epoch under way that are still to do."""
-        self._steps.load()
         for batches in self._batches():
             started = time.monotonic()
             losses = self._steps.run(batches)
@@ -166,7 +168,6 @@ class _Run:
                 raise KeyboardInterrupt
             if time.monotonic() - self._kept_at > CHECKPOINT_INTERVAL_S:
                 self._keep()
-        self._steps.store()
 
     def _batches(self) -> Iterator[Batches]:
         """What is left of the epoch under way, in parts of as many steps as a call takes."""
@@ -208,12 +209,19 @@ class _Run:
             for observer in self._observers:
                 observer.step(epoch, self._step, self._loss_sum / num_seen)
 
+    def store(self) -> None:
+        """Let the model and the optimizer hold what was trained."""
+        self._steps.store()
+
     def finish_epoch(self, val_loss: float | None, elapsed_s: float) -> None:
+        epoch = len(self.records) + 1
+        rate = learning_rate_after(self._optimizer, epoch * self.num_steps)
         record = EpochRecord(
-            epoch=len(self.records) + 1,
+            epoch=epoch,
             loss=self._loss_sum / len(self._chosen),
             val_loss=val_loss,
-            learning_rate=self._learning_rate(),
+            # In the digits of float32 that say something.
+            learning_rate=float(f"{rate:.7g}"),
             elapsed_s=elapsed_s,
         )
         self.records.append(record)
@@ -226,15 +234,10 @@ class _Run:
         if due or record.epoch == 1 or self.finished():
             self._keep()
 
-    def _learning_rate(self) -> float:
-        """The step size now, as float32 holds it, in the digits that say something."""
-        return float(f"{float(keras.ops.convert_to_tensor(self._optimizer.learning_rate)):.7g}")
-
     def _keep(self) -> None:
         if self._path is None:
             return
-        if self._step:
-            self._steps.store()
+        self._steps.store()
         checkpoint = Checkpoint(
             weights=get_weights(self._model),
             optimizer=[keras.ops.convert_to_numpy(v.value) for v in self._optimizer.variables],
