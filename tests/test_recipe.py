@@ -165,21 +165,23 @@ def test_json_that_is_no_options_is_refused(document):
 
 
 @pytest.mark.parametrize(
-    ("num_images", "batch_size", "fewest", "steps", "epochs"),
+    ("num_images", "batch_size", "fewest", "epochs", "distorted"),
     [
-        (1, 32, 4, 1000, 1000),
-        (32, 32, 4, 1000, 1000),
-        (33, 32, 4, 1000, 500),
-        (33, 32, 4, 2000, 1000),
-        (1600, 32, 4, 1000, 20),
-        (1600, 32, 30, 1000, 30),
-        (60_000, 32, 4, 2000, 4),
-        (60_000, 32, 20, 1000, 20),
-        (64, 1, 4, 1000, 16),
+        (1, 32, 4, 1000, 1032),
+        (12, 32, 4, 1000, 1375),
+        (32, 32, 4, 1000, 2000),
+        (33, 32, 4, 500, 1000),
+        (1600, 32, 4, 20, 40),
+        (1600, 32, 30, 30, 60),
+        (60_000, 32, 4, 4, 8),
+        (60_000, 32, 20, 20, 40),
+        (64, 1, 4, 16, 32),
+        (64, 1, 4_000, 4_000, 5_000),
     ],
 )
-def test_few_images_are_seen_more_often(num_images, batch_size, fewest, steps, epochs):
-    assert enough_epochs(num_images, batch_size, fewest, steps) == epochs
+def test_few_images_are_seen_more_often(num_images, batch_size, fewest, epochs, distorted):
+    assert enough_epochs(num_images, batch_size, fewest) == epochs
+    assert enough_epochs(num_images, batch_size, fewest, distorted=True) == distorted
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ def test_the_largest_image_has_a_network():
 @pytest.mark.parametrize("fewest", [0, MOST_EPOCHS + 1])
 def test_the_fewest_epochs_are_bounded(fewest):
     with pytest.raises(ParameterError, match="fewest_epochs must be from 1 to 5000; received"):
-        enough_epochs(10, 32, fewest, 1000)
+        enough_epochs(10, 32, fewest)
 
 
 def test_the_preset_best_differs_in_the_network_and_the_epochs():

@@ -21,8 +21,8 @@ LARGEST_TRANSLATION = SMALLEST_SIDE - 1
 STRONGEST_WARP = 4.0
 
 # Where the number of epochs is left open: a network that is trained for fewer steps shows nothing
-# yet, so few images are seen more often, and even more often if they look different each time.
-FEWEST_STEPS, FEWEST_DISTORTED_STEPS = 1_000, 2_000
+# yet, so few images are seen more often.
+FEWEST_STEPS = 1_000
 # Images that are met more often than this are distorted, if that is left open.
 MOST_ALIKE = 4
 
@@ -174,21 +174,27 @@ class TrainingOptions:
         return cls(**document)
 
 
-def enough_epochs(num_images: int, batch_size: int, fewest_epochs: int, fewest_steps: int) -> int:
+def enough_epochs(
+    num_images: int, batch_size: int, fewest_epochs: int, *, distorted: bool = False
+) -> int:
     """Epochs where their number is left open: the fewest, or more to make enough steps.
 
     Args:
         num_images: Images to train on, 1 or more.
         batch_size: Images per step.
         fewest_epochs: From 1 to 5,000.
-        fewest_steps: Steps to make, 1 or more.
+        distorted: Whether images look different each time, which is worth twice as many epochs;
+            less if there are fewer images than a step takes.
 
     Raises:
         ParameterError: `fewest_epochs` is outside its range.
     """
     num_steps = math.ceil(num_images / batch_size)
     fewest = whole_number(fewest_epochs, "fewest_epochs", 1, MOST_EPOCHS)
-    return max(fewest, math.ceil(fewest_steps / num_steps))
+    epochs = max(fewest, math.ceil(FEWEST_STEPS / num_steps))
+    if not distorted:
+        return epochs
+    return min(MOST_EPOCHS, math.ceil((1 + min(1, num_images / batch_size)) * epochs))
 
 
 def are_met_often(num_images: int, batch_size: int, fewest_epochs: int, epochs: int | None) -> bool:
@@ -200,8 +206,9 @@ def are_met_often(num_images: int, batch_size: int, fewest_epochs: int, epochs: 
         fewest_epochs: From 1 to 5,000.
         epochs: Passes over the images, if they are given.
     """
-    enough = enough_epochs(num_images, batch_size, fewest_epochs, FEWEST_DISTORTED_STEPS)
-    return enough > max(MOST_ALIKE, fewest_epochs) and (epochs is None or epochs > MOST_ALIKE)
+    most = max(MOST_ALIKE, fewest_epochs)
+    few = math.ceil(2 * FEWEST_STEPS / math.ceil(num_images / batch_size)) > most
+    return few and (epochs is None or epochs > MOST_ALIKE)
 
 
 def filters_for(height: int, width: int) -> tuple[int, ...]:

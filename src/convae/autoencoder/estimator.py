@@ -15,8 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 from convae.architecture.history import records_from_json
 from convae.architecture.plan import SMALLEST_SIDE, Architecture
 from convae.architecture.recipe import (
-    FEWEST_DISTORTED_STEPS,
-    FEWEST_STEPS,
     PRESETS,
     TrainingOptions,
     are_met_often,
@@ -58,8 +56,8 @@ class ConvAutoencoder(
         latent_dim: Length of the latent vector.
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
         epochs: Passes over the training images; None takes `fewest_epochs`, or as many more as make
-            1,000 steps, or 2,000 if images are distorted.
-        fewest_epochs: The fewest passes where `epochs` is None.
+            1,000 steps; twice as many if images are distorted.
+        fewest_epochs: The fewest passes where `epochs` is None and images are not distorted.
         batch_size: Images per step.
         optimizer: "adam", or "muon" (orthogonalized momentum for kernels, Adam for the rest).
         learning_rate: Initial step size.
@@ -418,9 +416,11 @@ class ConvAutoencoder(
                 values[name] = getattr(distortion, name)
         if self.epochs is None:
             checked = TrainingOptions(**{**values, "epochs": 1})
-            fewest_steps = FEWEST_DISTORTED_STEPS if distortion_of(checked) else FEWEST_STEPS
             values["epochs"] = enough_epochs(
-                num_images, checked.batch_size, self.fewest_epochs, fewest_steps
+                num_images,
+                checked.batch_size,
+                self.fewest_epochs,
+                distorted=bool(distortion_of(checked)),
             )
         return TrainingOptions(**values)
 

@@ -106,7 +106,7 @@ def job_options(verb: Verb) -> Verb:
     "--epochs",
     type=int,
     help="Passes over the images. Default: the preset's; `fast` and `best` take enough for 1,000 "
-    "steps (2,000 if images are distorted), and at least --fewest-epochs.",
+    "steps, and at least --fewest-epochs; twice as many if images are distorted.",
 )
 @click.option(
     "--fewest-epochs",
