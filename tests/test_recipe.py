@@ -226,6 +226,14 @@ def test_the_largest_image_has_a_network():
 def test_the_fewest_epochs_are_bounded(fewest):
     with pytest.raises(ParameterError, match="fewest_epochs must be from 1 to 5000; received"):
         enough_epochs(10, 32, fewest)
+    with pytest.raises(ParameterError, match="fewest_epochs must be from 1 to 5000; received"):
+        are_met_often(10, 32, fewest, 20)
+
+
+def test_the_fewest_epochs_are_checked_where_epochs_are_given(digits):
+    model = ConvAutoencoder(filters=(4,), epochs=5, fewest_epochs="4")
+    with pytest.raises(ParameterError, match="fewest_epochs must be"):
+        model.fit(digits[:10])
 
 
 def test_the_preset_best_differs_in_the_network_and_the_epochs():

@@ -189,9 +189,7 @@ def enough_epochs(
     Raises:
         ParameterError: `fewest_epochs` is outside its range.
     """
-    num_steps = math.ceil(num_images / batch_size)
-    fewest = whole_number(fewest_epochs, "fewest_epochs", 1, MOST_EPOCHS)
-    epochs = max(fewest, math.ceil(FEWEST_STEPS / num_steps))
+    epochs = _epochs(num_images, batch_size, fewest_epochs, FEWEST_STEPS)
     if not distorted:
         return epochs
     return min(MOST_EPOCHS, math.ceil((1 + min(1, num_images / batch_size)) * epochs))
@@ -205,10 +203,17 @@ def are_met_often(num_images: int, batch_size: int, fewest_epochs: int, epochs: 
         batch_size: Images per step.
         fewest_epochs: From 1 to 5,000.
         epochs: Passes over the images, if they are given.
+
+    Raises:
+        ParameterError: `fewest_epochs` is outside its range.
     """
-    most = max(MOST_ALIKE, fewest_epochs)
-    few = math.ceil(2 * FEWEST_STEPS / math.ceil(num_images / batch_size)) > most
-    return few and (epochs is None or epochs > MOST_ALIKE)
+    enough = _epochs(num_images, batch_size, fewest_epochs, 2 * FEWEST_STEPS)
+    return enough > max(MOST_ALIKE, fewest_epochs) and (epochs is None or epochs > MOST_ALIKE)
+
+
+def _epochs(num_images: int, batch_size: int, fewest_epochs: int, fewest_steps: int) -> int:
+    fewest = whole_number(fewest_epochs, "fewest_epochs", 1, MOST_EPOCHS)
+    return max(fewest, math.ceil(fewest_steps / math.ceil(num_images / batch_size)))
 
 
 def filters_for(height: int, width: int) -> tuple[int, ...]:
