@@ -27,12 +27,14 @@ import compression_photographs
 import numpy as np
 from data_sets import data_path
 from numpy.typing import NDArray
+from quality import REFINEMENT_STEPS
 from results import alone, kept_rows, measure_parts, publish, row_options
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.pipeline import Pipeline
 
 from convae import ConvAutoencoder, load_dataset
 from convae.images import to_float
+from convae.images.metrics import squared_errors
 
 Row = dict[str, Any]
 Bytes = NDArray[np.uint8]
@@ -70,7 +72,6 @@ NUM_JUDGED = 2_000
 MOST_COPIES, MOST_KERNEL = 10_000, 2_000
 HELD_OUT, PATIENCE, MOST_EPOCHS = 1 / 6, 10, 300
 GAMMAS, ALPHAS = (0.3, 1.0, 3.0), (1e-3, 1e-2, 1e-1)
-REFINEMENT_STEPS = 4
 # Where refining takes hours.
 MOST_REFINED = LATENT_DIM
 # The number of images from which on a test error far above the training error is a fault.
@@ -217,7 +218,7 @@ def row_of(method: str, name: str, count: int | None, numbers: int, seed: int, q
 
 def mse(judge: Judge, images: Floats) -> float:
     """The mean squared error of a method's images, brought to [0, 1]."""
-    return float(np.square(np.clip(judge(images), 0, 1) - images, dtype=np.float64).mean())
+    return float(squared_errors(images, np.clip(judge(images), 0, 1)).mean())
 
 
 def headline(rows: list[Row]) -> dict[str, float]:
@@ -242,8 +243,8 @@ def headline(rows: list[Row]) -> dict[str, float]:
         "colour_10000_vs_pca": (COLOR, 10_000, LATENT_DIM),
         **{f"colour_10000_{n}_numbers_vs_pca": (COLOR, 10_000, n) for n in MORE_NUMBERS},
     }
-    pairs = [
-        (row, other)
+    times = [
+        row["fit_s"] / other["fit_s"]
         for row in rows
         for other in rows
         if (row["part"], row["method"], other["method"]) == (other["part"], OURS, UNDISTORTED)
@@ -259,10 +260,8 @@ def headline(rows: list[Row]) -> dict[str, float]:
             ),
             default=0.0,
         ),
-        "worst_time_over_undistorted": max(row["fit_s"] / other["fit_s"] for row, other in pairs),
-        "median_time_over_undistorted": statistics.median(
-            row["fit_s"] / other["fit_s"] for row, other in pairs
-        ),
+        "worst_time_over_undistorted": max(times),
+        "median_time_over_undistorted": statistics.median(times),
     }
 
 

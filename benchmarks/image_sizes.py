@@ -68,7 +68,7 @@ def row_of(side: int, quick: bool) -> Row:
         "side": side,
         "images": len(train),
         "filters": list(model.architecture_.filters),
-        "parameters": sum(layer.num_parameters for layer in model.architecture_.layers()),
+        "parameters": model.architecture_.num_parameters,
         "epochs": model.n_iter_,
         "epoch_s": statistics.median(epochs) * PER / len(train),
         "fit_s": elapsed_s,
