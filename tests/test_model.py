@@ -152,6 +152,7 @@ from convae.jobs.kind import job_kinds
 for kind in job_kinds().values():
     kind.fitted_class()
 import oracle
+from convae.architecture.network import after_passes
 from convae.jobs.model import TrainedModel
 from convae.storage.modelfile import read_model
 from convae.coding.archive import ImageArchive
@@ -160,6 +161,9 @@ class NumpyNetwork:
     def __init__(self, architecture, weights):
         self.architecture, self._weights = architecture, weights
     def encode(self, images):
+        answer = lambda latents: self.answer(self.decode(latents))
+        return after_passes(self.answer(images), answer, self.architecture.encoder_passes)
+    def answer(self, images):
         return oracle.encode(self.architecture, self._weights, images).astype(np.float32)
     def decode(self, latents):
         return oracle.decode(self.architecture, self._weights, latents).astype(np.float32)

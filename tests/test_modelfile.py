@@ -240,6 +240,8 @@ def test_a_section_of_the_wrong_kind_is_refused(tmp_path, section, value, text):
         ({"filters": [1] * 12}, "filters must be a tuple of 1 to 11 whole numbers"),
         ({"filters": ["x" * 500_000]}, "each of filters must be a whole number"),
         ({"latent_dim": 2**63}, "latent_dim must be from 1 to 1048576"),
+        ({"encoder_passes": 17}, "encoder_passes must be from 1 to 16; received 17."),
+        ({"encoder_passes": True}, "encoder_passes must be a whole number from 1 to 16"),
         ({"more": 1}, "An architecture must have the keys"),
     ],
 )

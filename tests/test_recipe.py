@@ -33,6 +33,7 @@ def test_the_reference_preset_never_changes():
     assert PRESETS["reference"] == {
         "filters": (32, 64),
         "latent_dim": 16,
+        "encoder_passes": 1,
         "loss": "mse",
         "epochs": 20,
         "batch_size": 32,
@@ -84,6 +85,7 @@ def test_an_architecture_survives_json(architecture):
         ({"latent_dim": 0}, "latent_dim must be from 1 to 1048576; received 0."),
         (
             {"height": 4096, "width": 4096, "filters": (17,) * 8},
+        ({"encoder_passes": 0}, "encoder_passes must be from 1 to 16; received 0."),
             "Between two layers of a network there may be at most 67,108,864 numbers for an "
             "image; received the numbers of one with 285,212,672: 4096 x 4096 x 1, filters (17,",
         ),

@@ -18,6 +18,8 @@ LARGEST_SIDE = 65_536
 LARGEST_WIDTH = 65_536
 MOST_STAGES = 11
 LARGEST_LATENT_DIM = 1_048_576
+# Each pass computes the whole network once more; from the third on they hardly help.
+MOST_PASSES = 16
 # A checkpoint holds the weights four times over (best ones, two moments) and a file of ours is at
 # most 2 GiB.
 MOST_PARAMETERS = 100_000_000
@@ -85,6 +87,7 @@ class Architecture:
         channels: 1 (gray), 3 (RGB) or 4 (RGBA).
         filters: Filters of each stage, from the image inwards.
         latent_dim: Length of the latent vector.
+        encoder_passes: How often the encoder looks at an image, as `Network.encode` says: 1 to 16.
 
     Raises:
         ParameterError: A number is outside its range.
@@ -95,6 +98,7 @@ class Architecture:
     channels: int
     filters: tuple[int, ...] = (32, 64)
     latent_dim: int = 16
+    encoder_passes: int = 1
 
     def __post_init__(self) -> None:
         def settle(name: str, value: object) -> None:
@@ -120,6 +124,9 @@ class Architecture:
             ),
         )
         settle("latent_dim", whole_number(self.latent_dim, "latent_dim", 1, LARGEST_LATENT_DIM))
+        settle(
+            "encoder_passes", whole_number(self.encoder_passes, "encoder_passes", 1, MOST_PASSES)
+        )
         if self.num_parameters > MOST_PARAMETERS:
             raise ParameterError(
                 f"A network may have at most {MOST_PARAMETERS:,} parameters; received the numbers "
@@ -225,6 +232,7 @@ class Architecture:
             "channels": self.channels,
             "filters": list(self.filters),
             "latent_dim": self.latent_dim,
+            "encoder_passes": self.encoder_passes,
         }
 
     @classmethod
@@ -234,7 +242,7 @@ class Architecture:
         Raises:
             ParameterError: A key is missing or unknown, or a number is outside its range.
         """
-        names = {"height", "width", "channels", "filters", "latent_dim"}
+        names = set(cls.__dataclass_fields__)
         if not isinstance(document, dict) or set(document) != names:
             raise ParameterError(
                 f"An architecture must have the keys {sorted(names)}; received "

@@ -35,6 +35,7 @@ FIRST_FILTERS, MOST_FILTERS, LAST_SIDE = 16, 128, 2
 _FAST: dict[str, Any] = {
     "filters": None,
     "latent_dim": 16,
+    "encoder_passes": 2,
     "loss": "mse",
     "epochs": None,
     "fewest_epochs": 4,
@@ -59,6 +60,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "latent_dim": 16,
         "loss": "mse",
         "epochs": 20,
+        "encoder_passes": 1,
         "batch_size": 32,
         "optimizer": "adam",
         "learning_rate": 1e-3,

@@ -54,6 +54,9 @@ class ConvAutoencoder(
         filters: Filters of each stage of the encoder; each stage halves the image. None takes
             (32, 64) for images of up to 28 pixels a side, and more and thinner stages for larger.
         latent_dim: Length of the latent vector.
+        encoder_passes: How often the encoder looks at an image, from 1 to 16. At its second pass it
+            sees its reconstruction too, and corrects the latents by the difference, which lowers the
+            error of a trained network at no cost in training; encoding takes three times as long.
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
         epochs: Passes over the training images; None takes `fewest_epochs`, or as many more as make
             1,000 steps; twice as many if images are distorted.
@@ -114,6 +117,7 @@ class ConvAutoencoder(
         epochs: int | None = None,
         fewest_epochs: int = 4,
         batch_size: int = 32,
+        encoder_passes: int = 2,
         optimizer: str = "muon",
         learning_rate: float = 0.012,
         learning_rate_schedule: str = "linear",
@@ -134,6 +138,7 @@ class ConvAutoencoder(
         self.batch_size = batch_size
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.encoder_passes = encoder_passes
         self.learning_rate_schedule = learning_rate_schedule
         self.weight_decay = weight_decay
         self.translation = translation
@@ -333,7 +338,10 @@ class ConvAutoencoder(
                 f"Get the file again from whoever made it."
             ) from error
         model = cls(
-            filters=architecture.filters, latent_dim=architecture.latent_dim, **options.to_json()
+            filters=architecture.filters,
+            latent_dim=architecture.latent_dim,
+            encoder_passes=architecture.encoder_passes,
+            **options.to_json(),
         )
         model.architecture_ = architecture
         model.history_ = [record.to_json() for record in records]
@@ -390,7 +398,7 @@ class ConvAutoencoder(
 
     def _architecture(self, height: int, width: int, channels: int) -> Architecture:
         filters = filters_for(height, width) if self.filters is None else self.filters
-        return Architecture(height, width, channels, filters, self.latent_dim)
+        return Architecture(height, width, channels, filters, self.latent_dim, self.encoder_passes)
 
     def _training_options(self, images: Selection) -> tuple[TrainingOptions, Augmentation | None]:
         """The recipe for images, and what was chosen of it by looking at them."""

@@ -73,16 +73,15 @@ class KerasNetwork:
 
     def encode(self, images: Floats) -> Floats:
         """The latents of images, as `Network.encode` says."""
-        return check_finite(self._predictor(images, self._predictor.whole("encoder")))
+        return check_finite(self._predictor.encode(images))
 
     def decode(self, latents: Floats) -> Floats:
         """The images of latents, as `Network.decode` says."""
-        return check_finite(self._predictor(latents, self._predictor.whole("decoder")))
+        return check_finite(self._predictor.decode(latents))
 
     def reconstruct(self, images: Floats) -> Floats:
         """What encoding and decoding make of images, as `Network.reconstruct` says."""
-        spans = map(self._predictor.whole, ("encoder", "decoder"))
-        return check_finite(self._predictor(images, *spans))
+        return check_finite(self._predictor.decode(self._predictor.encode(images)))
 
     @property
     def _predictor(self) -> "Predictor":

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from convae.architecture.network import after_passes
 from convae.architecture.plan import Architecture, Layer
 from convae.nn.backend import keras, start
 from convae.nn.build import shared, shared_size, template
@@ -93,6 +94,19 @@ class Predictor:
                 batch = run(batch)
             outputs[first : first + size] = np.asarray(batch)[:size]
         return outputs
+
+    def encode(self, images: Floats) -> Floats:
+        """The latents of images, after all passes of the encoder, as `Network.encode` says."""
+        encoder, decoder = map(self.whole, ("encoder", "decoder"))
+        return after_passes(
+            self(images, encoder),
+            lambda latents: self(latents, decoder, encoder),
+            self._architecture.encoder_passes,
+        )
+
+    def decode(self, latents: Floats) -> Floats:
+        """The images of latents."""
+        return self(latents, self.whole("decoder"))
 
     def _run(self, span: Span) -> Run:
         if keras.backend.backend() == "jax":

@@ -76,7 +76,8 @@ class StepPlan:
             self.options, epochs=1, seed=0, validation_split=0.0, patience=None,
             translation=distorted, warp=0.0, flip=WITHOUT_FLIP,
         )  # fmt: skip
-        return replace(self, options=options, num_steps=1)
+        architecture = replace(self.architecture, encoder_passes=1)
+        return replace(self, architecture=architecture, options=options, num_steps=1)
 
     @property
     def decay_steps(self) -> int:

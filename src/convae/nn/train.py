@@ -277,11 +277,11 @@ class _Run:
 def _validate(
     predictor: Predictor, images: Images, held_out: NDArray[np.intp], loss: Loss
 ) -> float:
-    spans = [predictor.whole(part) for part in ("encoder", "decoder")]
     total = 0.0
     for start in range(0, len(held_out), LARGEST_BATCH):
         originals = to_float(images[held_out[start : start + LARGEST_BATCH]])
-        pair = map(keras.ops.convert_to_tensor, (originals, predictor(originals, *spans)))
+        rebuilt = predictor.decode(predictor.encode(originals))
+        pair = map(keras.ops.convert_to_tensor, (originals, rebuilt))
         total += float(loss(*pair)) * len(originals)
     return total / len(held_out)
 

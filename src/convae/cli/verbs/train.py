@@ -101,6 +101,12 @@ def job_options(verb: Verb) -> Verb:
     type=NumberOrAuto(),
     help="Numbers per image; `auto` trains several times to find how many are worth it.",
 )
+@click.option(
+    "--encoder-passes",
+    type=int,
+    help="How often the encoder looks at an image; at the second pass it corrects itself by its "
+    "reconstruction.",
+)
 @click.option("--loss", type=click.Choice(LOSS_NAMES), help="What training minimizes.")
 @click.option(
     "--epochs",

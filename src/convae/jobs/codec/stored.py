@@ -47,7 +47,8 @@ def from_job(
     latents = LatentModel.from_job(parts[LATENTS], origin)
     with reading_job(origin):
         decoder = latents.decoder
-        found = Architecture(*decoder.shape, decoder.filters, len(latents.mean))
+        passes = architecture.encoder_passes  # no matter of the decoder
+        found = Architecture(*decoder.shape, decoder.filters, len(latents.mean), passes)
         if found != architecture:
             raise ParameterError(
                 f"The codes of latents must be those of the network, {architecture}; received "
