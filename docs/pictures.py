@@ -1,8 +1,8 @@
-"""Make the pictures of the first page, in docs/images: reconstructions, heat, rate and distortion.
+"""Make the pictures of the first page, in docs/images: reconstructions, heat, and charts.
 
 It needs a folder in CONVAE_DATA with `mnist.npz` and with `magnetic-tiles`, pictures of material:
-`normal` without defects, and `defect` with them. The chart shows what stands in
-benchmarks/results/compression.json.
+`normal` without defects, and `defect` with them. The charts show what stands in `compression.json`
+and `few_images.json` of benchmarks/results.
 
     make pictures
 """
@@ -24,7 +24,7 @@ from convae.images import to_uint8, write_image
 from convae.report.figures import overlay
 
 IMAGES = Path(__file__).parent / "images"
-RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "compression.json"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 DIGIT_SCALE, GAP = 3, 4
 # A defect that is easy to see, and what its overlay is enlarged by.
 DEFECT, PART_SIDE, PART_EPOCHS, PART_SCALE = "crack_249821.jpg", 96, 30, 3
@@ -32,6 +32,15 @@ LARGEST_BYTES = 128
 FORMATS = {"AVIF": "AVIF", "WEBP": "WebP", "JPEG": "JPEG", "JPEG XL": "JPEG XL"}
 # In one file an image a format's header alone takes more than that.
 KIND = "sheet of 100"
+CHART_SIZE, OUR_COLOR = (7.5, 4.5), "#b00020"
+# Sets of few images, and who is compared on them.
+SETS = {"mnist": ("MNIST", "-"), "color": ("small color photographs", "--")}
+METHODS = {
+    "ConvAutoencoder": ("convae", OUR_COLOR),
+    "Keras": ("the same network in plain Keras, stopped early", "C0"),
+    "kernel PCA": ("kernel PCA", "C2"),
+}
+LATENT_DIM = 16
 
 
 def reconstructions() -> NDArray[np.uint8]:
@@ -64,17 +73,55 @@ def heat(data: Path) -> NDArray[np.uint8]:
     return picture.repeat(PART_SCALE, axis=0).repeat(PART_SCALE, axis=1)
 
 
+def result_rows(name: str) -> list[dict[str, Any]]:
+    """The rows that a benchmark published."""
+    text = (RESULTS / f"{name}.json").read_text(encoding="utf-8")
+    rows: list[dict[str, Any]] = json.loads(text)["rows"]
+    return rows
+
+
+def few_images(path: Path) -> None:
+    """The error of test images, relative to PCA's, against the number of training images."""
+    rows = [row for row in result_rows("few_images") if row["latent_dim"] == LATENT_DIM]
+
+    def error(name: str, count: int, method: str) -> float:
+        key = name, count, method
+        return statistics.mean(
+            row["test_mse"] for row in rows if (row["set"], row["images"], row["method"]) == key
+        )
+
+    figure = Figure(figsize=CHART_SIZE, dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    for name, (shown, style) in SETS.items():
+        counts = sorted({row["images"] for row in rows if row["set"] == name})
+        for method, (label, color) in METHODS.items():
+            ratios = [error(name, count, method) / error(name, count, "PCA") for count in counts]
+            width = 2.5 if color == OUR_COLOR else 1
+            axes.plot(
+                counts, ratios, f"o{style}", color=color, linewidth=width, label=f"{label}, {shown}"
+            )
+    axes.axhline(1, color="black", linewidth=1)
+    axes.annotate("PCA", (counts[0], 1), xytext=(0, 3), textcoords="offset points")
+    axes.set(xscale="log", yscale="log", ylim=(0.25, 4))
+    ticks = [0.25, 0.5, 1, 2, 4]
+    axes.set_yticks(ticks, map(str, ticks))
+    axes.set(xlabel="training images", ylabel=f"test error / that of PCA, {LATENT_DIM} numbers")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path)
+
+
 def rate_distortion(path: Path) -> None:
     """Squared error against bytes an image, on MNIST's test images."""
-    rows = json.loads(RESULT.read_text(encoding="utf-8"))["rows"]
-    figure = Figure(figsize=(7.5, 4.5), dpi=100, layout="constrained")
+    rows = result_rows("compression")
+    figure = Figure(figsize=CHART_SIZE, dpi=100, layout="constrained")
     axes = figure.add_subplot()
     ours = [
         row
         for row in rows
         if row["method"] == "convae, tiny" or row["method"].startswith("convae, no pixel")
     ]
-    axes.plot(*_curve(ours), "o-", color="#b00020", linewidth=2.5, label="convae")
+    axes.plot(*_curve(ours), "o-", color=OUR_COLOR, linewidth=2.5, label="convae")
     for name, label in FORMATS.items():
         found = [
             row
@@ -119,6 +166,7 @@ def main() -> None:
     if not data.is_dir():
         sys.exit(f"CONVAE_DATA must name a folder with magnetic-tiles; {data} is none.")
     IMAGES.mkdir(exist_ok=True)
+    few_images(IMAGES / "few_images.png")
     rate_distortion(IMAGES / "rate_distortion.png")
     write_image(IMAGES / "heat.png", heat(data))
     write_image(IMAGES / "reconstruction.png", reconstructions())

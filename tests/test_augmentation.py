@@ -48,6 +48,23 @@ def test_what_leans_to_one_side_is_not_flipped(landscapes):
     assert found.worth["horizontal flip"] < found.worth["vertical flip"]
 
 
+def test_images_that_differ_in_light_are_met_in_other_light(landscapes):
+    """As far as half of their own differences, and of other tint if they differ in tint."""
+    random = np.random.default_rng(1)
+    gray = landscapes * 0.5 + random.normal(0.25, 0.08, (300, 1, 1, 1)).astype(np.float32)
+    found = chosen(np.clip(gray, 0, 1))
+    assert found.distortion.brightness == pytest.approx(0.04, abs=0.01)
+    assert found.distortion.tint == 0
+    color = gray + random.normal(0, 0.05, (300, 1, 1, 3)).astype(np.float32)
+    found = chosen(np.clip(color, 0, 1))
+    assert found.distortion.tint == pytest.approx(0.05 * np.sqrt(2 / 3), abs=0.01)
+    assert "other brightness, other tints; on 75 held-out images" in found.told()
+    # What is transparent is no darker.
+    clear = np.concatenate([np.clip(color, 0, 1), random.random((300, 20, 24, 1))], axis=3)
+    light = chosen(clear.astype(np.float32)).distortion
+    assert light.brightness == pytest.approx(found.distortion.brightness, abs=0.003)
+
+
 def test_shifts_grow_with_the_images():
     images = np.zeros((7, 112, 90, 3), np.uint8)
     assert chosen(images).distortion.translation == 4
@@ -81,7 +98,8 @@ def test_what_is_given_stays_and_what_is_open_is_chosen(landscapes):
     options = model.to_contents().training["options"]
     assert (options["translation"], options["warp"], options["flip"]) == (0, 1.0, "vertical")
     assert model.get_params()["warp"] is None
-    given = ConvAutoencoder(**small, translation=0, warp=0, flip="none").fit(landscapes)
+    settled = {"translation": 0, "warp": 0, "flip": "none", "brightness": 0, "tint": 0}
+    given = ConvAutoencoder(**small, **settled).fit(landscapes)
     assert given.augmentation_ is None
 
 

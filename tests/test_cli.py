@@ -605,7 +605,7 @@ def test_demo_without_mnist_says_so_in_one_line_and_uses_the_digits(
     with Image.open(tmp_path / "out" / "output_image.png") as picture:
         assert (picture.size, picture.mode) == ((56, 280), "L")
     options = one_object(command("info", report["files"]["model"], "--json"))["training"]["options"]
-    chosen = {"translation": 0, "warp": 0.0, "flip": "none"}
+    chosen = {"translation": 0, "warp": 0.0, "flip": "none", "brightness": 0.0, "tint": 0.0}
     assert options == {
         name: value
         for name, value in {**PRESETS["fast"], **chosen, "epochs": 1, "seed": 0}.items()

@@ -5,15 +5,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import map_coordinates
 
-from convae.images.distortion import WARPED, Distortion, sources
+from convae.images.distortion import WARPED, Distortion, Moves, sources
 from convae.nn.backend import keras
 from convae.nn.distort import distort
 
 
 def distorted(images, moves, distortion):
-    fields = distortion.fields(*images.shape[1:3])
-    found = distort(*map(keras.ops.convert_to_tensor, (images, moves, fields)))
+    to_tensor = keras.ops.convert_to_tensor
+    fields = to_tensor(distortion.fields(*images.shape[1:3]))
+    found = distort(to_tensor(images), Moves(*map(to_tensor, moves)), fields)
     return keras.ops.convert_to_numpy(found)
+
+
+def unlit(places, channels):
+    return Moves(places, np.zeros((len(places), channels), np.float32))
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 11, 1), (9, 8, 3)])
@@ -24,7 +29,7 @@ def test_each_image_is_moved_by_its_own_offset_and_its_edge_drawn_out(
 ):
     images = np.random.default_rng(0).random((3, height, width, channels), dtype=np.float32)
     offsets = data.draw(hnp.arrays(np.float32, (3, 2), elements=st.integers(-7, 7)))
-    moves = np.stack([np.zeros_like(offsets), offsets], axis=2)
+    moves = unlit(np.stack([np.zeros_like(offsets), offsets], axis=2), channels)
     for image, (down, right), result in zip(
         images, offsets.astype(int), distorted(images, moves, Distortion(7)), strict=True
     ):
@@ -44,15 +49,15 @@ def test_each_image_is_moved_by_its_own_offset_and_its_edge_drawn_out(
 def test_a_flip_changes_sides_to_the_bit(flip, expected):
     images = np.random.default_rng(0).random((4, 9, 12, 3), dtype=np.float32)
     distortion = Distortion(flip=flip)
-    moves = distortion.draw(4, 9, 12, np.random.default_rng(0), always=True)
+    moves = distortion.draw(4, (9, 12, 3), np.random.default_rng(0), always=True)
     np.testing.assert_array_equal(distorted(images, moves, distortion), expected(images))
 
 
 def test_a_warp_mixes_pixels_as_scipy_does():
     images = np.random.default_rng(0).random((5, 17, 12, 2), dtype=np.float32)
     distortion = Distortion(translation=2, warp=1.5, flip="both")
-    moves = distortion.draw(5, 17, 12, np.random.default_rng(1), always=True)
-    places = np.stack(sources(np, moves, distortion.fields(17, 12), 17, 12), axis=1)
+    moves = distortion.draw(5, (17, 12, 2), np.random.default_rng(1), always=True)
+    places = np.stack(sources(np, moves.places, distortion.fields(17, 12), 17, 12), axis=1)
     expected = [
         [map_coordinates(image[..., channel], place, order=1) for channel in range(2)]
         for image, place in zip(images, places, strict=True)
@@ -65,12 +70,12 @@ def test_a_warp_mixes_pixels_as_scipy_does():
 def test_a_turn_turns():
     """A line from left to right leans after it, as far as the angle says."""
     distortion = Distortion(warp=1.0)
-    moves = np.zeros((1, 2, 1 + len(distortion.fields(33, 33))), np.float32)
+    places = np.zeros((1, 2, 1 + len(distortion.fields(33, 33))), np.float32)
     angle = 0.2
-    moves[0, 0, 3], moves[0, 1, 2] = angle * 16, -angle * 16
+    places[0, 0, 3], places[0, 1, 2] = angle * 16, -angle * 16
     images = np.zeros((1, 33, 33, 1), np.float32)
     images[:, 16] = 1
-    (found,) = distorted(images, moves, distortion)[..., 0]
+    (found,) = distorted(images, unlit(places, 1), distortion)[..., 0]
     rows = (found * np.arange(33)[:, None]).sum(axis=0) / found.sum(axis=0)
     slope = np.polyfit(np.arange(8, 25), rows[8:25], 1)[0]
     assert slope == pytest.approx(angle, abs=0.02)
@@ -78,7 +83,8 @@ def test_a_turn_turns():
 
 def test_what_is_drawn_is_as_often_and_as_far_as_is_said():
     distortion = Distortion(translation=2, warp=1.0, flip="horizontal")
-    moves = distortion.draw(4000, 28, 28, np.random.default_rng(0))
+    moves, lights = distortion.draw(4000, (28, 28, 1), np.random.default_rng(0))
+    assert not lights.any()
     assert set(np.unique(moves[:, :, 1])) == {-2, -1, 0, 1, 2}
     assert not moves[:, 0, 0].any()
     assert moves[:, 1, 0].mean() == pytest.approx(0.5, abs=0.03)
@@ -88,6 +94,28 @@ def test_what_is_drawn_is_as_often_and_as_far_as_is_said():
     assert moves[warped, 0, 3].std() == pytest.approx(0.105 * 14, rel=0.1)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_brightness_is_added_to_all_colors_and_a_tint_to_each(channels):
+    distortion = Distortion(brightness=0.1, tint=0.05)
+    places, lights = distortion.draw(4000, (8, 8, channels), np.random.default_rng(0))
+    assert not places.any()
+    colors = lights[:, :3]
+    tint = 0.05 if channels > 1 else 0
+    assert colors.std() == pytest.approx(np.hypot(0.1, tint), rel=0.05)
+    # The root of the unbiased variance of the colors of an image.
+    assert np.sqrt((3 / 2) * colors.var(axis=1).mean()) == pytest.approx(tint, rel=0.05)
+    assert not lights[:, 3:].any()  # opacity
+
+
+def test_light_moves_no_pixel_and_leaves_no_range():
+    images = np.random.default_rng(0).random((3, 9, 8, 3), dtype=np.float32)
+    lights = np.array([[0.1, 0, -0.2], [0, 0, 0], [2, -2, 0.5]], np.float32)
+    moves = Moves(np.zeros((3, 2, 2), np.float32), lights)
+    found = distorted(images, moves, Distortion(brightness=1))
+    np.testing.assert_allclose(found, np.clip(images + lights[:, None, None], 0, 1), atol=1e-7)
+    np.testing.assert_array_equal(found[1], images[1])
+
+
 def test_no_distortion_is_false_and_each_is_true():
     assert not Distortion()
-    assert all((Distortion(1), Distortion(warp=0.1), Distortion(flip="both")))
+    assert all((Distortion(1), Distortion(warp=0.1), Distortion(flip="both"), Distortion(tint=0.1)))

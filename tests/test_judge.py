@@ -3,7 +3,15 @@ import pytest
 
 from convae import ConvAutoencoder, Dataset, judge_training, load_dataset
 
-SMALL = {"filters": (8, 16), "latent_dim": 8, "translation": 0, "warp": 0, "flip": "none"}
+SMALL = {
+    "filters": (8, 16),
+    "latent_dim": 8,
+    "translation": 0,
+    "warp": 0,
+    "flip": "none",
+    "brightness": 0,
+    "tint": 0,
+}
 
 
 def judged(images, **settings):

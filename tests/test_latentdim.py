@@ -8,7 +8,15 @@ from convae import ConvAutoencoder, latent_dim_curve, load_dataset
 from convae.errors import DataError, ParameterError
 from convae.jobs.latentdim import recommend
 
-SMALL = {"filters": (8, 16), "epochs": 40, "translation": 0, "warp": 0, "flip": "none"}
+SMALL = {
+    "filters": (8, 16),
+    "epochs": 40,
+    "translation": 0,
+    "warp": 0,
+    "flip": "none",
+    "brightness": 0,
+    "tint": 0,
+}
 
 
 @pytest.fixture(scope="module")

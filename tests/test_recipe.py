@@ -22,7 +22,7 @@ def test_the_preset_fast_is_what_a_plain_autoencoder_does():
     defaults = ConvAutoencoder().get_params()
     assert defaults.pop("seed") == 0
     assert defaults == PRESETS["fast"]
-    left_open = dict.fromkeys(("epochs", "translation", "warp", "flip"))
+    left_open = dict.fromkeys(("epochs", "translation", "warp", "flip", "brightness", "tint"))
     options = {**FAST.to_json(), **left_open, "fewest_epochs": 4}
     assert {name: defaults[name] for name in options if name != "seed"} == {
         name: value for name, value in options.items() if name != "seed"
@@ -44,6 +44,8 @@ def test_the_reference_preset_never_changes():
         "translation": 0,
         "warp": 0.0,
         "flip": "none",
+        "brightness": 0.0,
+        "tint": 0.0,
         "validation_split": 0.0,
         "patience": None,
         "recompute_statistics": False,
@@ -83,9 +85,9 @@ def test_an_architecture_survives_json(architecture):
         ({"filters": (32, 0)}, "each of filters must be from 1 to 65536; received 0."),
         ({"latent_dim": 900_000}, "A network may have at most 100,000,000 parameters; received"),
         ({"latent_dim": 0}, "latent_dim must be from 1 to 1048576; received 0."),
+        ({"encoder_passes": 0}, "encoder_passes must be from 1 to 16; received 0."),
         (
             {"height": 4096, "width": 4096, "filters": (17,) * 8},
-        ({"encoder_passes": 0}, "encoder_passes must be from 1 to 16; received 0."),
             "Between two layers of a network there may be at most 67,108,864 numbers for an "
             "image; received the numbers of one with 285,212,672: 4096 x 4096 x 1, filters (17,",
         ),
@@ -140,6 +142,8 @@ def test_filters_in_json_must_be_a_list():
         ({"weight_decay": -0.1}, "weight_decay must be at least 0.0 and below 1.0; received -0.1."),
         ({"translation": 8}, "translation must be from 0 to 7; received 8."),
         ({"warp": 4.5}, "warp must be at least 0.0 and below 4.0"),
+        ({"brightness": -0.1}, "brightness must be at least 0.0 and below 1.0"),
+        ({"tint": 1.1}, "tint must be at least 0.0 and below 1.0"),
         ({"flip": "left"}, "flip must be one of none, horizontal, vertical, both; received 'left'"),
         ({"learning_rate_schedule": "step"}, "learning_rate_schedule must be one of constant, cos"),
         ({"validation_split": 1}, "validation_split must be at least 0.0 and below 1.0; received"),
@@ -156,7 +160,9 @@ def test_options_outside_their_bounds_are_refused(changes, message):
 
 
 def test_options_survive_json():
-    options = TrainingOptions(epochs=3, translation=1, warp=4, flip="both", seed=2**40)
+    options = TrainingOptions(
+        epochs=3, translation=1, warp=4, flip="both", brightness=1, seed=2**40
+    )
     assert TrainingOptions.from_json(options.to_json()) == options
 
 

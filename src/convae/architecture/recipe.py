@@ -47,6 +47,8 @@ _FAST: dict[str, Any] = {
     "translation": None,
     "warp": None,
     "flip": None,
+    "brightness": None,
+    "tint": None,
     "validation_split": 0.0,
     "patience": None,
     "recompute_statistics": True,
@@ -58,9 +60,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "reference": {
         "filters": (32, 64),
         "latent_dim": 16,
+        "encoder_passes": 1,
         "loss": "mse",
         "epochs": 20,
-        "encoder_passes": 1,
         "batch_size": 32,
         "optimizer": "adam",
         "learning_rate": 1e-3,
@@ -69,6 +71,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "translation": 0,
         "warp": 0.0,
         "flip": WITHOUT_FLIP,
+        "brightness": 0.0,
+        "tint": 0.0,
         "validation_split": 0.0,
         "patience": None,
         "recompute_statistics": False,
@@ -92,6 +96,8 @@ class TrainingOptions:
             down or up and right or left, each time it is met.
         warp: Strength, from 0 to 4, of turns, scalings, shears and waves of half of the images.
         flip: "none", "horizontal", "vertical" or "both": how half of the images are flipped.
+        brightness: Standard deviation, from 0 to 1, of what is added to all pixels of an image.
+        tint: The same for each color of its own.
         validation_split: Fraction of the images held out to validate on, 0 or more, below 1.
         patience: Stop after this many epochs without a lower validation loss; None never stops.
         recompute_statistics: Recompute the statistics of batch normalization before validating and
@@ -112,6 +118,8 @@ class TrainingOptions:
     translation: int = 0
     warp: float = 0.0
     flip: str = WITHOUT_FLIP
+    brightness: float = 0.0
+    tint: float = 0.0
     validation_split: float = 0.0
     patience: int | None = None
     recompute_statistics: bool = True
@@ -134,9 +142,10 @@ class TrainingOptions:
             "weight_decay", fraction(self.weight_decay, "weight_decay", 0.0, 1.0, open_low=False)
         )
         settle("translation", whole_number(self.translation, "translation", 0, LARGEST_TRANSLATION))
-        # Just above the strongest, which may be given.
-        above = math.nextafter(STRONGEST_WARP, math.inf)
-        settle("warp", fraction(self.warp, "warp", 0.0, above, open_low=False))
+        for name, strongest in (("warp", STRONGEST_WARP), ("brightness", 1.0), ("tint", 1.0)):
+            # Just above the strongest, which may be given.
+            above = math.nextafter(strongest, math.inf)
+            settle(name, fraction(getattr(self, name), name, 0.0, above, open_low=False))
         one_of(self.flip, "flip", FLIPS)
         settle(
             "validation_split",

@@ -8,7 +8,7 @@ that are flipped, nearly as much for photographs.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from convae.architecture.recipe import FLIPS, WITHOUT_FLIP
 from convae.images import to_float
-from convae.images.distortion import Distortion, sources
+from convae.images.distortion import COLORS, Distortion, sources
 from convae.images.memory import chunks, release
 from convae.images.resize import fit_size
 from convae.images.selection import Selection, drawn_indices
@@ -31,7 +31,7 @@ FEWEST_COMPARED = 8
 IMAGES_CUT, MOST_CUTS = 2_000, 16
 # Larger images are compared at this size.
 LARGEST_SIDE = 32
-SHIFT, WARP = "shift", "warp"
+SHIFT, WARP, BRIGHTNESS = "shift", "warp", "brightness"
 HORIZONTAL, VERTICAL = "horizontal flip", "vertical flip"
 CANDIDATES = {
     SHIFT: Distortion(translation=1),
@@ -39,7 +39,11 @@ CANDIDATES = {
     HORIZONTAL: Distortion(flip="horizontal"),
     VERTICAL: Distortion(flip="vertical"),
 }
-LEAST_WORTH = {SHIFT: 0.12, WARP: 0.15, HORIZONTAL: 0.4, VERTICAL: 0.4}
+LEAST_WORTH = {SHIFT: 0.12, WARP: 0.15, HORIZONTAL: 0.36, VERTICAL: 0.36, BRIGHTNESS: 0.12}
+# Among few images every copy is worth less; a flip must come near to a warp, which all sets bear.
+LEAST_OF_WARP = 0.7
+# Brightness and tint, as shares of how far the means of images, and of their colors, lie apart.
+LIGHT, TINT = 0.5, 1.0
 # A shift of one pixel for a side of so many.
 SIDE_A_PIXEL = 28
 
@@ -69,6 +73,10 @@ class Augmentation:
             found.append("mild warps")
         if distortion.flip != WITHOUT_FLIP:
             found.append(f"{distortion.flip} flips")
+        if distortion.brightness:
+            found.append("other brightness")
+        if distortion.tint:
+            found.append("other tints")
         said = "training images are met with " + (", ".join(found) or "no distortion")
         if not self.worth:
             return f"{said}; there are too few images to tell what suits them"
@@ -91,42 +99,64 @@ def choose_augmentation(images: Selection, seed: int) -> Augmentation:
         images: At most 1,000 of them are compared.
         seed: Decides which, and how they are cut.
     """
-    worth, num_held_out = measure_worth(images, seed)
+    compared = _small(images.take(drawn_indices(len(images), MOST_COMPARED, seed)))
+    worth, num_held_out = measure_worth(compared, seed)
     natural = {name: worth.get(name, 0) >= least for name, least in LEAST_WORTH.items()}
+    for flip in (HORIZONTAL, VERTICAL):
+        natural[flip] &= worth.get(flip, 0) >= LEAST_OF_WARP * worth.get(WARP, 0)
     if not worth:
         natural[SHIFT] = natural[WARP] = True
     pixels = max(1, round(max(images.shape[1:3]) / SIDE_A_PIXEL))
     # FLIPS lists neither, one, the other, and both.
     flip = FLIPS[natural[HORIZONTAL] + 2 * natural[VERTICAL]]
-    distortion = Distortion(pixels if natural[SHIFT] else 0, float(natural[WARP]), flip)
+    light = lights(compared) if natural[BRIGHTNESS] else Distortion()
+    distortion = replace(
+        light, translation=pixels if natural[SHIFT] else 0, warp=float(natural[WARP]), flip=flip
+    )
     return Augmentation(distortion, worth, num_held_out)
 
 
-def measure_worth(images: Selection, seed: int) -> tuple[dict[str, float], int]:
+def lights(images: Floats) -> Distortion:
+    """Brightness and tints that images have beside others of their set.
+
+    Args:
+        images: float32 in [0, 1], `(num_images, height, width, channels)`.
+    """
+    means = images[..., :COLORS].mean(axis=(1, 2))
+    brightness = means.mean(axis=1, keepdims=True)
+    tints = means - brightness
+    # In the digits that a user would give.
+    return Distortion(
+        brightness=round(float(LIGHT * brightness.std()), 3),
+        tint=round(float(TINT * tints.std(axis=0).mean()), 3),
+    )
+
+
+def measure_worth(compared: Floats, seed: int) -> tuple[dict[str, float], int]:
     """What distorted images are worth beside new ones, and the number of images it was measured on.
 
     Args:
-        images: At most 1,000 of them are compared.
-        seed: Decides which, and how they are cut.
+        compared: float32 in [0, 1], `(num_images, height, width, channels)`.
+        seed: Decides how they are cut.
     """
-    compared = _small(images.take(drawn_indices(len(images), MOST_COMPARED, seed)))
+    candidates = {**CANDIDATES, BRIGHTNESS: lights(compared)}
     count = len(compared)
     if count < FEWEST_COMPARED:
         return {}, 0
     random = np.random.default_rng([seed, 2])
     num_held_out = round(count * HELD_OUT)
-    gains, possible = dict.fromkeys(CANDIDATES, 0.0), 0.0
+    gains, possible = dict.fromkeys(candidates, 0.0), 0.0
     for _ in range(min(MOST_CUTS, max(1, IMAGES_CUT // count))):
         order = random.permutation(count)
         held_out, others = compared[order[:num_held_out]], compared[order[num_held_out:]]
         half, other_half = np.array_split(others, 2)
         known = _nearest(held_out, half)
         possible += float((known - np.minimum(known, _nearest(held_out, other_half))).sum())
-        for name, distortion in CANDIDATES.items():
+        for name, distortion in candidates.items():
             distances = _nearest(held_out, _distorted(half, distortion, random))
             gains[name] += float((known - np.minimum(known, distances)).sum())
     if possible <= 0:  # images that are all alike
-        return dict.fromkeys(CANDIDATES, 0.0), num_held_out
+        return dict.fromkeys(candidates, 0.0), num_held_out
     return {name: gain / possible for name, gain in gains.items()}, num_held_out
 
 
@@ -149,15 +179,17 @@ def _small(images: Selection) -> Floats:
 def _distorted(images: Floats, distortion: Distortion, random: np.random.Generator) -> Floats:
     """Each image once more; a warp takes all of them, not the share that training takes."""
     count, height, width, channels = images.shape
-    moves = distortion.draw(count, height, width, random, always=True)
-    places = np.stack(sources(np, moves, distortion.fields(height, width), height, width), axis=1)
+    moves = distortion.draw(count, (height, width, channels), random, always=True)
+    shown = sources(np, moves.places, distortion.fields(height, width), height, width)
+    places = np.stack(shown, axis=1)
     found = np.empty_like(images)
     for number, image in enumerate(images):
         for channel in range(channels):
             map_coordinates(
                 image[:, :, channel], places[number], found[number, :, :, channel], order=1
             )
-    return found
+    found += moves.lights[:, None, None]
+    return found.clip(0, 1, out=found)
 
 
 def _nearest(images: Floats, others: Floats) -> Floats:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import keras
 
 # Parameters that `fit` chooses together, where they are left open.
-DISTORTIONS = ("translation", "warp", "flip")
+DISTORTIONS = ("translation", "warp", "flip", "brightness", "tint")
 
 
 class ConvAutoencoder(
@@ -68,12 +68,15 @@ class ConvAutoencoder(
         weight_decay: Share of a weight that a step of size 1 would take away.
         translation: Largest number of pixels by which an image is shifted at random, down or up and
             right or left, each time it is met; edge pixels are repeated. None lets `fit` choose, as
-            it does for the next two: nothing if images are met no more than 4 times; else what is
+            it does for the next four: nothing if images are met no more than 4 times; else what is
             natural to the images (`augmentation_`).
         warp: Strength, from 0 to 4, of random turns (6 degrees at 1), scalings (6 %), shears and
             smooth waves of half of the images, each time they are met.
         flip: "none", "horizontal" (right and left change sides), "vertical" or "both": how half of
             the images are flipped, each time they are met.
+        brightness: Standard deviation, from 0 to 1, of a number that is added to all pixels of an
+            image, each time it is met.
+        tint: The same for each of three colors, with a number for each.
         validation_split: Fraction of the images held out to validate on; copies and near-copies of
             an image go with it. With any, the weights of the best epoch are kept.
         patience: Stop after this many epochs without a lower validation loss; None never stops.
@@ -89,8 +92,9 @@ class ConvAutoencoder(
         data_: What is known of the training images: their number, shape, dtype and SHA-256.
         validation_indices_: Indices, ascending, of the images held out to validate on; after `fit`
             only, since a file does not hold the images.
-        augmentation_: What was chosen of `translation`, `warp` and `flip` if one of them was None,
-            and why (`convae.autoencoder.augmentation.Augmentation`), else None; after `fit` only.
+        augmentation_: What was chosen of `translation`, `warp`, `flip`, `brightness` and `tint` if
+            one of them was None, and why (`convae.autoencoder.augmentation.Augmentation`), else
+            None; after `fit` only.
         num_copies_: How many images are copies or near-copies of others, if any are held out, else
             0; after `fit` only.
 
@@ -113,11 +117,11 @@ class ConvAutoencoder(
         filters: tuple[int, ...] | None = None,
         latent_dim: int = 16,
         *,
+        encoder_passes: int = 2,
         loss: str = "mse",
         epochs: int | None = None,
         fewest_epochs: int = 4,
         batch_size: int = 32,
-        encoder_passes: int = 2,
         optimizer: str = "muon",
         learning_rate: float = 0.012,
         learning_rate_schedule: str = "linear",
@@ -125,6 +129,8 @@ class ConvAutoencoder(
         translation: int | None = None,
         warp: float | None = None,
         flip: str | None = None,
+        brightness: float | None = None,
+        tint: float | None = None,
         validation_split: float = 0.0,
         patience: int | None = None,
         recompute_statistics: bool = True,
@@ -132,18 +138,20 @@ class ConvAutoencoder(
     ) -> None:
         self.filters = filters
         self.latent_dim = latent_dim
+        self.encoder_passes = encoder_passes
         self.loss = loss
         self.epochs = epochs
         self.fewest_epochs = fewest_epochs
         self.batch_size = batch_size
         self.optimizer = optimizer
         self.learning_rate = learning_rate
-        self.encoder_passes = encoder_passes
         self.learning_rate_schedule = learning_rate_schedule
         self.weight_decay = weight_decay
         self.translation = translation
         self.warp = warp
         self.flip = flip
+        self.brightness = brightness
+        self.tint = tint
         self.validation_split = validation_split
         self.patience = patience
         self.recompute_statistics = recompute_statistics

@@ -1,11 +1,12 @@
-"""Random distortions of images: shifts, flips, and smooth warps, as numbers to draw and to apply.
+"""Random distortions of images, as numbers to draw and to apply: where pixels lie, and their light.
 
 A distortion says for each pixel which place of the image it shows. That place is moved by a sum of
-a few smooth fields, so an image's distortion is as many numbers, whatever its size.
+a few smooth fields, so an image's distortion is as many numbers, whatever its size. What is shown
+may then be lighter or darker, each channel by a number of its own.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,27 @@ Floats = NDArray[np.float32]
 # What a warp of strength 1 is, as standard deviations: turns in radians, scalings of each side,
 # shears, and waves in shares of a side. Chosen on held-out images of MNIST's training split.
 TURN, SCALE, SHEAR, WAVE = 0.105, 0.06, 0.1, 0.025
+# A fourth channel is opacity, which is no light.
+COLORS = 3
 # Waves of up to this many half periods to each side.
 MOST_HALF_PERIODS = 3
 # Shares of the images, each time; those that are not warped are as sharp as they are.
 WARPED, FLIPPED = 0.5, 0.5
 # Fields before the waves: one that moves all, and one that grows along each side.
 CONSTANT, DOWN, RIGHT, WAVES = 0, 1, 2, 3
+
+
+class Moves(NamedTuple):
+    """How each of some images is distorted.
+
+    Args:
+        places: float32 `(num_images, 2, 1 + num_fields)`, for rows and columns: 1 where they are
+            flipped, else 0; and how far each field of `Distortion.fields` moves them, in pixels.
+        lights: float32 `(num_images, channels)`: what is added to each channel.
+    """
+
+    places: Any
+    lights: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +49,15 @@ class Distortion:
         translation: Largest shift down or up and right or left, in whole pixels.
         warp: Strength of turns, scalings, shears and waves, 0 or more.
         flip: "none", "horizontal" (right and left change sides), "vertical" or "both".
+        brightness: Standard deviation of what is added to all pixels of all colors, 0 or more.
+        tint: The same for each of several colors alone.
     """
 
     translation: int = 0
     warp: float = 0.0
     flip: str = WITHOUT_FLIP
+    brightness: float = 0.0
+    tint: float = 0.0
 
     def __bool__(self) -> bool:
         """Whether it changes anything."""
@@ -60,28 +80,23 @@ class Distortion:
     def draw(
         self,
         num_images: int,
-        height: int,
-        width: int,
+        shape: tuple[int, int, int],
         random: np.random.Generator,
         *,
         always: bool = False,
-    ) -> Floats:
+    ) -> Moves:
         """A distortion for each image.
 
         Args:
             num_images: How many.
-            height: Rows of an image.
-            width: Columns.
+            shape: Height, width and channels of an image.
             random: Where they are drawn from.
             always: Whether all images are flipped and warped, and not half of them.
-
-        Returns:
-            float32 `(num_images, 2, 1 + num_fields)`, for rows and columns: 1 where they are
-            flipped, else 0; and how far each field of `fields` moves them, in pixels.
         """
+        height, width, channels = shape
         num_fields = WAVES + len(_half_periods()) if self.warp else 1
-        moves = np.zeros((num_images, 2, 1 + num_fields), np.float32)
-        flips, fields = moves[:, :, 0], moves[:, :, 1:]
+        places = np.zeros((num_images, 2, 1 + num_fields), np.float32)
+        flips, fields = places[:, :, 0], places[:, :, 1:]
         if self.flip != WITHOUT_FLIP:
             flipped = [self.flip in (side, "both") for side in ("vertical", "horizontal")]
             flips[:] = flipped & (always | (random.random((num_images, 2)) < FLIPPED))
@@ -90,20 +105,28 @@ class Distortion:
         if self.warp:
             chosen = np.flatnonzero(always | (random.random(num_images) < WARPED))
             fields[chosen] += self.warp * _warps(len(chosen), height, width, random)
-        return moves
+        lights = np.zeros((num_images, channels), np.float32)
+        colors = lights[:, :COLORS]
+        if self.brightness:
+            colors += self.brightness * random.standard_normal((num_images, 1))
+        if self.tint and channels > 1:
+            colors += self.tint * random.standard_normal(colors.shape)
+        return Moves(places, lights)
 
 
 def distortion_of(options: TrainingOptions) -> Distortion:
     """How a recipe distorts images."""
-    return Distortion(options.translation, options.warp, options.flip)
+    return Distortion(
+        options.translation, options.warp, options.flip, options.brightness, options.tint
+    )
 
 
-def sources(xp: Any, moves: Any, fields: Any, height: int, width: int) -> Any:  # noqa: ANN401
+def sources(xp: Any, places: Any, fields: Any, height: int, width: int) -> Any:  # noqa: ANN401
     """Which place of its image each pixel shows.
 
     Args:
         xp: NumPy, or `keras.ops`.
-        moves: What `Distortion.draw` gave, `(num_images, 2, 1 + num_fields)`.
+        places: Those that `Distortion.draw` gave, `(num_images, 2, 1 + num_fields)`.
         fields: What `Distortion.fields` gave.
         height: Rows of an image.
         width: Columns.
@@ -112,13 +135,13 @@ def sources(xp: Any, moves: Any, fields: Any, height: int, width: int) -> Any:  
         Rows and columns, each `(num_images, height, width)`, in pixels and within the image: what
         lies outside shows the edge.
     """
-    flow = xp.reshape(xp.matmul(moves[:, :, 1:], fields), (-1, 2, height, width))
+    flow = xp.reshape(xp.matmul(places[:, :, 1:], fields), (-1, 2, height, width))
     found = []
     for axis, (length, shape) in enumerate(((height, (1, -1, 1)), (width, (1, 1, -1)))):
-        places = xp.reshape(xp.arange(length, dtype="float32"), shape) - flow[:, axis]
-        flipped = moves[:, axis, :1, None]
-        places = places + flipped * (length - 1 - 2 * places)
-        found.append(xp.clip(places, 0, length - 1))
+        shown = xp.reshape(xp.arange(length, dtype="float32"), shape) - flow[:, axis]
+        flipped = places[:, axis, :1, None]
+        shown = shown + flipped * (length - 1 - 2 * shown)
+        found.append(xp.clip(shown, 0, length - 1))
     return found
 
 

@@ -2,25 +2,24 @@
 
 from typing import Any
 
-from convae.images.distortion import sources
+from convae.images.distortion import Moves, sources
 from convae.nn.backend import keras
 
 
-def distort(images: Any, moves: Any, fields: Any) -> Any:  # noqa: ANN401 # tensors of any backend
-    """Images shifted, flipped and warped; between pixels their values are mixed.
+def distort(images: Any, moves: Moves, fields: Any) -> Any:  # noqa: ANN401 # tensors of any backend
+    """Images shifted, flipped and warped, and lighter or darker; between pixels values are mixed.
 
     Args:
         images: float32 `(batch, height, width, channels)`.
-        moves: float32 `(batch, 2, 1 + num_fields)`, as `convae.images.distortion.Distortion` draws
-            them.
+        moves: As `convae.images.distortion.Distortion` draws them, for these images.
         fields: float32 `(num_fields, height * width)`, of the same distortion.
 
     Returns:
-        float32, of the shape of `images`.
+        float32 in [0, 1], of the shape of `images`.
     """
     ops = keras.ops
     batch, height, width, channels = images.shape
-    rows, columns = sources(ops, moves, fields, height, width)
+    rows, columns = sources(ops, moves.places, fields, height, width)
     first_rows, first_columns = ops.floor(rows), ops.floor(columns)
     down, right = (rows - first_rows)[..., None], (columns - first_columns)[..., None]
     top, left = ops.cast(first_rows, "int32"), ops.cast(first_columns, "int32")
@@ -33,4 +32,5 @@ def distort(images: Any, moves: Any, fields: Any) -> Any:  # noqa: ANN401 # tens
 
     above = (1 - right) * at(top, left) + right * at(top, beside)
     under = (1 - right) * at(below, left) + right * at(below, beside)
-    return (1 - down) * above + down * under
+    shown = (1 - down) * above + down * under
+    return ops.clip(shown + moves.lights[:, None, None], 0, 1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from convae.architecture.plan import Architecture
 from convae.architecture.recipe import WITHOUT_FLIP, TrainingOptions
 from convae.images import to_float
-from convae.images.distortion import distortion_of
+from convae.images.distortion import Moves, distortion_of
 from convae.images.memory import release
 from convae.nn.backend import keras
 from convae.nn.build import shared, shared_size, template
@@ -42,12 +42,12 @@ class Batches:
 
     Args:
         indices: Positions among all images, int64 `(num_steps, batch_size)`.
-        moves: How each image is distorted, float32 `(num_steps, batch_size, 2, num_moves)`, as
-            `convae.images.distortion.Distortion` draws it; None leaves them as they are.
+        moves: How each image is distorted, arrays of `(num_steps, batch_size, ...)`; None leaves
+            them as they are.
     """
 
     indices: NDArray[np.int64]
-    moves: NDArray[np.float32] | None
+    moves: Moves | None
 
     def __len__(self) -> int:
         """Number of steps."""
@@ -74,7 +74,7 @@ class StepPlan:
         distorted = int(bool(distortion_of(self.options)))
         options = replace(
             self.options, epochs=1, seed=0, validation_split=0.0, patience=None,
-            translation=distorted, warp=0.0, flip=WITHOUT_FLIP,
+            translation=distorted, warp=0.0, flip=WITHOUT_FLIP, brightness=0.0, tint=0.0,
         )  # fmt: skip
         architecture = replace(self.architecture, encoder_passes=1)
         return replace(self, architecture=architecture, options=options, num_steps=1)
@@ -144,13 +144,13 @@ class _SingleSteps:
 
     def run(self, batches: Batches) -> NDArray[np.float32]:
         losses = np.empty(len(batches), np.float32)
+        to_tensor = keras.ops.convert_to_tensor
         for step, indices in enumerate(batches.indices):
             batch = to_float(self._images[indices])
             if batches.moves is not None:
-                given = batch, batches.moves[step], self._fields
-                batch = keras.ops.convert_to_numpy(
-                    distort(*map(keras.ops.convert_to_tensor, given))
-                )
+                moves = Moves(*(to_tensor(part[step]) for part in batches.moves))
+                distorted = distort(to_tensor(batch), moves, to_tensor(self._fields))
+                batch = keras.ops.convert_to_numpy(distorted)
             # Keras averages the loss over the calls since a reset.
             self._model.reset_metrics()
             losses[step] = float(self._model.train_on_batch(batch, batch))
@@ -226,7 +226,7 @@ class _CompiledSteps:
             np.int32(num_steps),
             block,
             self._filled(positions.astype(np.int32)),
-            None if batches.moves is None else self._filled(batches.moves),
+            None if batches.moves is None else Moves(*map(self._filled, batches.moves)),
             self._fields,
             LARGEST_BYTE,
             self._decay_steps,
@@ -281,7 +281,7 @@ def _compiled(plan: StepPlan, most_steps: int) -> Callable[..., Tree]:
                 # By a number that XLA does not know: it would multiply by a rounded 1/255.
                 batch = batch.astype(jnp.float32) / largest_byte
             if moves is not None:
-                batch = distort(batch, moves[index], fields)
+                batch = distort(batch, Moves(*(part[index] for part in moves)), fields)
             differentiate = jax.value_and_grad(compute_loss, has_aux=True)
             (value, other), gradients = differentiate(trainable, other, batch)
             trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from convae.architecture.recipe import TrainingOptions
 from convae.architecture.run import UNOBSERVED, RunOptions
 from convae.errors import ParameterError
 from convae.images import to_float
-from convae.images.distortion import distortion_of
+from convae.images.distortion import Moves, distortion_of
 from convae.nn.backend import keras, settled
 from convae.nn.build import get_weights, set_weights
 from convae.nn.checkpoint import Checkpoint, incomplete, read_checkpoint, write_checkpoint
@@ -39,6 +40,7 @@ SHORTEST_INTERVAL_S = 2.0
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 Weights = dict[str, NDArray[np.float32]]
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @settled()
@@ -176,18 +178,17 @@ class _Run:
         moves = None
         if distortion := distortion_of(self._options):
             random = np.random.default_rng([self._options.seed, epoch, 1])
-            height, width, _ = self._architecture.image_shape
-            moves = distortion.draw(len(order), height, width, random)
+            moves = distortion.draw(len(order), self._architecture.image_shape, random)
         num_full = len(order) // batch_size
         while self._step < self.num_steps:
             start = self._step * batch_size
             count = max(1, min(self._steps_a_call, num_full - self._step))
             # The last batch of an epoch may be smaller than the others.
             part = slice(start, start + count * batch_size)
-            yield Batches(
-                order[part].reshape(count, -1),
-                None if moves is None else moves[part].reshape(count, -1, *moves.shape[1:]),
-            )
+            distorted = None
+            if moves is not None:
+                distorted = Moves(*(_by_step(drawn[part], count) for drawn in moves))
+            yield Batches(_by_step(order[part], count), distorted)
 
     def _adapt(self, num_steps: int, elapsed_s: float) -> None:
         """Choose the steps per call: few, to stop soon on Ctrl-C, yet enough to be worth a call."""
@@ -272,6 +273,11 @@ class _Run:
         self.records = checkpoint.records
         self.best_weights = checkpoint.best_weights
         self._step, self._loss_sum = checkpoint.step, checkpoint.loss_sum
+
+
+def _by_step(values: NDArray[_Value], num_steps: int) -> NDArray[_Value]:
+    """Values of the images of some steps, a row for each step."""
+    return values.reshape(num_steps, -1, *values.shape[1:])
 
 
 def _validate(

@@ -131,13 +131,19 @@ def job_options(verb: Verb) -> Verb:
 @click.option(
     "--translation",
     type=int,
-    help="Shift each image at random by up to this many pixels. Default, as for the next two: what "
-    "suits the images, if they are met more than 4 times.",
+    help="Shift each image at random by up to this many pixels. Default, as for the next four: "
+    "what suits the images, if they are met more than 4 times.",
 )
 @click.option(
     "--warp", type=float, help="Strength, 0 to 4, of random turns, scalings, shears and waves."
 )
 @click.option("--flip", type=click.Choice(FLIPS), help="Flip half of the images at random.")
+@click.option(
+    "--brightness",
+    type=float,
+    help="Make images lighter or darker at random; standard deviation, 0 to 1.",
+)
+@click.option("--tint", type=float, help="The same for each color alone.")
 @click.option("--validation-split", type=float, help="Fraction of the images to validate on.")
 @click.option("--patience", type=int, help="Stop after this many epochs without improvement.")
 @click.option(
