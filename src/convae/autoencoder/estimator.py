@@ -55,7 +55,7 @@ class ConvAutoencoder(
             (32, 64) for images of up to 28 pixels a side, and more and thinner stages for larger.
         latent_dim: Length of the latent vector.
         encoder_passes: How often the encoder looks at an image, from 1 to 16. At its second pass it
-            sees its reconstruction too, and corrects the latents by the difference, which lowers the
+            sees its reconstruction too, and corrects the latents by the difference. That lowers the
             error of a trained network at no cost in training; encoding takes three times as long.
         loss: "mse", "mae", "bce" (binary cross-entropy) or "ssim" (1 - SSIM).
         epochs: Passes over the training images; None takes `fewest_epochs`, or as many more as make
