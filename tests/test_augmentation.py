@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from convae import ConvAutoencoder, load_dataset
-from convae.autoencoder.augmentation import FEWEST_COMPARED, choose_augmentation
+from convae.autoencoder.augmentation import FEWEST_COMPARED, MOST_RELIT, choose_augmentation
 from convae.images.distortion import Distortion
 from convae.images.selection import Selection
 
@@ -63,6 +63,15 @@ def test_images_that_differ_in_light_are_met_in_other_light(landscapes):
     clear = np.concatenate([np.clip(color, 0, 1), random.random((300, 20, 24, 1))], axis=3)
     light = chosen(clear.astype(np.float32)).distortion
     assert light.brightness == pytest.approx(found.distortion.brightness, abs=0.003)
+
+
+def test_many_images_keep_their_own_light(landscapes):
+    random = np.random.default_rng(2)
+    images = landscapes.repeat(14, axis=0)[: MOST_RELIT + 1, :8, :8] * 0.5
+    lit = np.clip(images + random.normal(0.25, 0.1, (len(images), 1, 1, 1)), 0, 1)
+    lit = lit.astype(np.float32)
+    assert chosen(lit[:-1]).distortion.brightness == pytest.approx(0.05, abs=0.01)
+    assert chosen(lit).distortion.brightness == 0
 
 
 def test_shifts_grow_with_the_images():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import map_coordinates
 
-from convae.images.distortion import WARPED, Distortion, Moves, sources
+from convae.images.distortion import LIT, WARPED, Distortion, Moves, sources
 from convae.nn.backend import keras
 from convae.nn.distort import distort
 
@@ -97,8 +97,11 @@ def test_what_is_drawn_is_as_often_and_as_far_as_is_said():
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_brightness_is_added_to_all_colors_and_a_tint_to_each(channels):
     distortion = Distortion(brightness=0.1, tint=0.05)
-    places, lights = distortion.draw(4000, (8, 8, channels), np.random.default_rng(0))
+    places, lights = distortion.draw(8000, (8, 8, channels), np.random.default_rng(0))
     assert not places.any()
+    lit = lights.any(axis=1)
+    assert lit.mean() == pytest.approx(LIT, abs=0.03)
+    lights = lights[lit]
     colors = lights[:, :3]
     tint = 0.05 if channels > 1 else 0
     assert colors.std() == pytest.approx(np.hypot(0.1, tint), rel=0.05)

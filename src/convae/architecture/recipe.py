@@ -96,7 +96,8 @@ class TrainingOptions:
             down or up and right or left, each time it is met.
         warp: Strength, from 0 to 4, of turns, scalings, shears and waves of half of the images.
         flip: "none", "horizontal", "vertical" or "both": how half of the images are flipped.
-        brightness: Standard deviation, from 0 to 1, of what is added to all pixels of an image.
+        brightness: Standard deviation, from 0 to 1, of what is added to all pixels of an image, for
+            half of the images.
         tint: The same for each color of its own.
         validation_split: Fraction of the images held out to validate on, 0 or more, below 1.
         patience: Stop after this many epochs without a lower validation loss; None never stops.

@@ -42,6 +42,8 @@ CANDIDATES = {
 LEAST_WORTH = {SHIFT: 0.12, WARP: 0.15, HORIZONTAL: 0.36, VERTICAL: 0.36, BRIGHTNESS: 0.12}
 # Among few images every copy is worth less; a flip must come near to a warp, which all sets bear.
 LEAST_OF_WARP = 0.7
+# More images show light of every kind themselves.
+MOST_RELIT = 4_000
 # Brightness and tint, as shares of how far the means of images, and of their colors, lie apart.
 LIGHT, TINT = 0.5, 1.0
 # A shift of one pixel for a side of so many.
@@ -104,6 +106,7 @@ def choose_augmentation(images: Selection, seed: int) -> Augmentation:
     natural = {name: worth.get(name, 0) >= least for name, least in LEAST_WORTH.items()}
     for flip in (HORIZONTAL, VERTICAL):
         natural[flip] &= worth.get(flip, 0) >= LEAST_OF_WARP * worth.get(WARP, 0)
+    natural[BRIGHTNESS] &= len(images) <= MOST_RELIT
     if not worth:
         natural[SHIFT] = natural[WARP] = True
     pixels = max(1, round(max(images.shape[1:3]) / SIDE_A_PIXEL))

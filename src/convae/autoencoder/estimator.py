@@ -75,7 +75,7 @@ class ConvAutoencoder(
         flip: "none", "horizontal" (right and left change sides), "vertical" or "both": how half of
             the images are flipped, each time they are met.
         brightness: Standard deviation, from 0 to 1, of a number that is added to all pixels of an
-            image, each time it is met.
+            image; half of them get one, each time they are met.
         tint: The same for each of three colors, with a number for each.
         validation_split: Fraction of the images held out to validate on; copies and near-copies of
             an image go with it. With any, the weights of the best epoch are kept.
@@ -281,6 +281,8 @@ class ConvAutoencoder(
     @property
     def keras_model(self) -> "keras.Model":
         """The Keras model `autoencoder`; training it further changes this estimator too.
+
+        Its encoder looks at an image once, so its latents are those of `encoder_passes=1`.
 
         Raises:
             sklearn.exceptions.NotFittedError: `fit` or `load` has not been called.

@@ -22,8 +22,8 @@ TURN, SCALE, SHEAR, WAVE = 0.105, 0.06, 0.1, 0.025
 COLORS = 3
 # Waves of up to this many half periods to each side.
 MOST_HALF_PERIODS = 3
-# Shares of the images, each time; those that are not warped are as sharp as they are.
-WARPED, FLIPPED = 0.5, 0.5
+# Shares of the images, each time: the others are as sharp, turned and bright as they are.
+WARPED, FLIPPED, LIT = 0.5, 0.5, 0.5
 # Fields before the waves: one that moves all, and one that grows along each side.
 CONSTANT, DOWN, RIGHT, WAVES = 0, 1, 2, 3
 
@@ -49,7 +49,8 @@ class Distortion:
         translation: Largest shift down or up and right or left, in whole pixels.
         warp: Strength of turns, scalings, shears and waves, 0 or more.
         flip: "none", "horizontal" (right and left change sides), "vertical" or "both".
-        brightness: Standard deviation of what is added to all pixels of all colors, 0 or more.
+        brightness: Standard deviation of what is added to all pixels of all colors of half of the
+            images, 0 or more.
         tint: The same for each of several colors alone.
     """
 
@@ -91,7 +92,7 @@ class Distortion:
             num_images: How many.
             shape: Height, width and channels of an image.
             random: Where they are drawn from.
-            always: Whether all images are flipped and warped, and not half of them.
+            always: Whether all images are flipped, warped and lit, and not half of them each.
         """
         height, width, channels = shape
         num_fields = WAVES + len(_half_periods()) if self.warp else 1
@@ -106,12 +107,17 @@ class Distortion:
             chosen = np.flatnonzero(always | (random.random(num_images) < WARPED))
             fields[chosen] += self.warp * _warps(len(chosen), height, width, random)
         lights = np.zeros((num_images, channels), np.float32)
-        colors = lights[:, :COLORS]
-        if self.brightness:
-            colors += self.brightness * random.standard_normal((num_images, 1))
-        if self.tint and channels > 1:
-            colors += self.tint * random.standard_normal(colors.shape)
+        if self.brightness or self.tint:
+            chosen = np.flatnonzero(always | (random.random(num_images) < LIT))
+            lights[chosen, :COLORS] = self._drawn_lights(len(chosen), channels, random)
         return Moves(places, lights)
+
+    def _drawn_lights(self, num_images: int, channels: int, random: np.random.Generator) -> Floats:
+        """What is added to each color, `(num_images, colors)`."""
+        tint = self.tint if channels > 1 else 0.0
+        common = self.brightness * random.standard_normal((num_images, 1))
+        own = tint * random.standard_normal((num_images, min(channels, COLORS)))
+        return (common + own).astype(np.float32)
 
 
 def distortion_of(options: TrainingOptions) -> Distortion:

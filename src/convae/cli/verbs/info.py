@@ -60,6 +60,7 @@ def info(model: Path | None, as_json: bool) -> None:
             shape = " x ".join(map(str, row.output_shape))
             say(f"    {row.name:<24}{row.kind:<20}{shape:<16}{row.num_parameters:>10,}")
     say(f"parameters {total:,}: {trainable:,} trainable, {total - trainable:,} not")
+    say(f"passes of the encoder over an image: {architecture.encoder_passes}")
     if model is not None:
         _echo_training(report)
 
