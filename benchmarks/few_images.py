@@ -242,8 +242,8 @@ def headline(rows: list[Row]) -> dict[str, float]:
         ]
         return statistics.mean(found)
 
-    def ratio(key: tuple[str, int, int]) -> float:
-        return mean(key, OURS, "test_mse") / mean(key, COMPONENTS, "test_mse")
+    def ratio(key: tuple[str, int, int], method: str = OURS) -> float:
+        return mean(key, method, "test_mse") / mean(key, COMPONENTS, "test_mse")
 
     sets = list(dict.fromkeys((row["set"], row["images"], row["latent_dim"]) for row in rows))
     keys = {
@@ -259,8 +259,12 @@ def headline(rows: list[Row]) -> dict[str, float]:
         for other in rows
         if (row["part"], row["method"], other["method"]) == (other["part"], OURS, UNDISTORTED)
     ]
+    refined = [row["refined_test_mse"] / row["test_mse"] for row in rows if row["refined_test_mse"]]
+    beside = {name: key for name, key in keys.items() if key in sets and key[0] == MNIST}
     return {
         **{name: ratio(key) for name, key in keys.items() if key in sets},
+        **{f"keras_{name}": ratio(key, KERAS) for name, key in beside.items()},
+        "median_refined_over_plain": statistics.median(refined),
         "worst_row_vs_pca": max(map(ratio, sets)),
         "worst_test_over_train": max(
             (

@@ -34,10 +34,10 @@ FORMATS = {"AVIF": "AVIF", "WEBP": "WebP", "JPEG": "JPEG", "JPEG XL": "JPEG XL"}
 KIND = "sheet of 100"
 CHART_SIZE, OUR_COLOR = (7.5, 4.5), "#b00020"
 # Sets of few images, and who is compared on them.
-SETS = {"mnist": ("MNIST", "-"), "color": ("small color photographs", "--")}
+SETS = {"mnist": ("MNIST", "-"), "color": ("color photographs", "--")}
 METHODS = {
     "ConvAutoencoder": ("convae", OUR_COLOR),
-    "Keras": ("the same network in plain Keras, stopped early", "C0"),
+    "Keras": ("plain Keras, stopped early", "C0"),
     "kernel PCA": ("kernel PCA", "C2"),
 }
 LATENT_DIM = 16
@@ -101,13 +101,14 @@ def few_images(path: Path) -> None:
                 counts, ratios, f"o{style}", color=color, linewidth=width, label=f"{label}, {shown}"
             )
     axes.axhline(1, color="black", linewidth=1)
-    axes.annotate("PCA", (counts[0], 1), xytext=(0, 3), textcoords="offset points")
+    axes.annotate("PCA", (counts[0], 1), xytext=(0, -12), textcoords="offset points")
     axes.set(xscale="log", yscale="log", ylim=(0.25, 4))
     ticks = [0.25, 0.5, 1, 2, 4]
     axes.set_yticks(ticks, map(str, ticks))
+    axes.set_yticks([], minor=True)
     axes.set(xlabel="training images", ylabel=f"test error / that of PCA, {LATENT_DIM} numbers")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     figure.savefig(path)
 
 

@@ -218,6 +218,12 @@ MEASURED = {
             "with `--refine 4`: {best_test_mse:.4f}",
         ),
         (
+            "few_images",
+            "after 300 digits of MNIST, relative to PCA's",
+            "{mnist_300_vs_pca:.2f}",
+            "the same network in plain Keras, stopped early: {keras_mnist_300_vs_pca:.2f}",
+        ),
+        (
             "anomaly",
             "one digit",
             "{one_class_mean_auroc:.3f}",
@@ -240,12 +246,6 @@ MEASURED = {
             "in one file with the model",
             "{lossless_bpp_with_model:.2f}",
             "best of PNG, WebP, AVIF, JPEG XL, zlib, bz2 and xz: {best_peer_file_bpp:.2f}",
-        ),
-        (
-            "compression",
-            "latents alone, with `--refine 4`",
-            "{tiny_bytes_per_image:.1f}",
-            "test MSE {tiny_test_mse:.4f}",
         ),
         (
             "compression_photographs",
@@ -280,6 +280,44 @@ MEASURED = {
             "`best`",
             "{best_unrefined_test_mse:.4f}",
             "with `--refine 4`: {best_test_mse:.4f}",
+        ),
+        (
+            "few_images",
+            "after 1,000 digits of MNIST, relative to PCA's",
+            "{mnist_1000_vs_pca:.2f}",
+            "the same network in plain Keras, stopped early: {keras_mnist_1000_vs_pca:.2f}",
+        ),
+        (
+            "few_images",
+            "after 300 digits",
+            "{mnist_300_vs_pca:.2f}",
+            "the same network in plain Keras, stopped early: {keras_mnist_300_vs_pca:.2f}",
+        ),
+        (
+            "few_images",
+            "after 1,000 threes",
+            "{mnist_digit_3_vs_pca:.2f}",
+            "highest of all sets: {worst_row_vs_pca:.2f}",
+        ),
+        (
+            "few_images",
+            "after 10,000 small color photographs",
+            "{colour_10000_vs_pca:.2f}",
+            "with 64 numbers: {colour_10000_64_numbers_vs_pca:.2f}; "
+            "with 128: {colour_10000_128_numbers_vs_pca:.2f}",
+        ),
+        (
+            "few_images",
+            "`--refine 4`, relative to that without",
+            "{median_refined_over_plain:.2f}",
+            "time of a training, relative to one without distortions: "
+            "{median_time_over_undistorted:.1f}x",
+        ),
+        (
+            "few_images",
+            "relative to the training error, 1,000 images or more",
+            "{worst_test_over_train:.1f}",
+            "of the embedded digits, which no distortion suits",
         ),
         (
             "anomaly",
