@@ -39,7 +39,9 @@ CANDIDATES = {
     HORIZONTAL: Distortion(flip="horizontal"),
     VERTICAL: Distortion(flip="vertical"),
 }
-LEAST_WORTH = {SHIFT: 0.12, WARP: 0.15, HORIZONTAL: 0.36, VERTICAL: 0.36, BRIGHTNESS: 0.12}
+LEAST_WORTH = {SHIFT: 0.12, WARP: 0.27, HORIZONTAL: 0.36, VERTICAL: 0.36, BRIGHTNESS: 0.12}
+# So few images need a warp even if it suits them little.
+FEW, LEAST_WORTH_OF_FEW = 100, {**LEAST_WORTH, WARP: 0.1}
 # Among few images every copy is worth less; a flip must come near to a warp, which all sets bear.
 LEAST_OF_WARP = 0.7
 # More images show light of every kind themselves.
@@ -103,7 +105,8 @@ def choose_augmentation(images: Selection, seed: int) -> Augmentation:
     """
     compared = _small(images.take(drawn_indices(len(images), MOST_COMPARED, seed)))
     worth, num_held_out = measure_worth(compared, seed)
-    natural = {name: worth.get(name, 0) >= least for name, least in LEAST_WORTH.items()}
+    least_worth = LEAST_WORTH_OF_FEW if len(images) < FEW else LEAST_WORTH
+    natural = {name: worth.get(name, 0) >= least for name, least in least_worth.items()}
     for flip in (HORIZONTAL, VERTICAL):
         natural[flip] &= worth.get(flip, 0) >= LEAST_OF_WARP * worth.get(WARP, 0)
     natural[BRIGHTNESS] &= len(images) <= MOST_RELIT
