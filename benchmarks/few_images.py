@@ -23,6 +23,7 @@ suits a held-out sixth.
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import compression_photographs
@@ -36,6 +37,7 @@ from sklearn.pipeline import Pipeline
 
 from convae import ConvAutoencoder, load_dataset
 from convae.images import to_float
+from convae.images.distortion import Distortion
 from convae.images.metrics import squared_errors
 
 Row = dict[str, Any]
@@ -48,6 +50,7 @@ LATENT_DIM = 16
 MNIST, DIGIT, COLOR, KIND = "mnist", "mnist, one digit", "color", "color, one kind"
 TILES, DIGITS = "magnetic tiles", "embedded digits"
 PHOTOGRAPHS, OTHERS = "photographs", "other photographs"
+PARTS = {PHOTOGRAPHS: compression_photographs.SEEN, OTHERS: compression_photographs.UNSEEN}
 # The digit and the kind of photograph that are learned alone.
 ONE_DIGIT, ONE_KIND = 3, 0
 MORE_NUMBERS = (64, 128)
@@ -84,12 +87,9 @@ ENOUGH = 1_000
 
 def images_of(name: str) -> tuple[Bytes, Bytes]:
     """Training and test images of a set."""
-    if name in (PHOTOGRAPHS, OTHERS):
+    if name in PARTS:
         train, judged = compression_photographs.pictures()
-        part = (
-            compression_photographs.SEEN if name == PHOTOGRAPHS else compression_photographs.UNSEEN
-        )
-        return train, judged[part]
+        return train, judged[PARTS[name]]
     if name == TILES:
         tiles = np.asarray(load_dataset(data_path("magnetic-tiles") / "normal").train)
         order = np.random.default_rng(0).permutation(len(tiles))
@@ -188,10 +188,7 @@ def row_of(method: str, name: str, count: int | None, numbers: int, seed: int, q
     epochs = QUICK_EPOCHS if quick else None
     model = ConvAutoencoder(latent_dim=numbers, seed=seed, epochs=epochs)
     if method == UNDISTORTED:
-        model.set_params(
-            filters=(32, 64), translation=0, warp=0.0, flip="none", brightness=0.0, tint=0.0,
-            encoder_passes=1,
-        )  # fmt: skip
+        model.set_params(filters=(32, 64), encoder_passes=1, **asdict(Distortion()))
 
     def fit() -> tuple[Judge, str]:
         if method == COMPONENTS:

@@ -1,17 +1,12 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from convae import ConvAutoencoder, Dataset, judge_training, load_dataset
+from convae.images.distortion import Distortion
 
-SMALL = {
-    "filters": (8, 16),
-    "latent_dim": 8,
-    "translation": 0,
-    "warp": 0,
-    "flip": "none",
-    "brightness": 0,
-    "tint": 0,
-}
+SMALL = {"filters": (8, 16), "latent_dim": 8, **asdict(Distortion())}
 
 
 def judged(images, **settings):

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -6,17 +7,10 @@ from PIL import Image
 
 from convae import ConvAutoencoder, latent_dim_curve, load_dataset
 from convae.errors import DataError, ParameterError
+from convae.images.distortion import Distortion
 from convae.jobs.latentdim import recommend
 
-SMALL = {
-    "filters": (8, 16),
-    "epochs": 40,
-    "translation": 0,
-    "warp": 0,
-    "flip": "none",
-    "brightness": 0,
-    "tint": 0,
-}
+SMALL = {"filters": (8, 16), "epochs": 40, **asdict(Distortion())}
 
 
 @pytest.fixture(scope="module")

@@ -153,22 +153,8 @@ def _npz_bomb():
     return bytes(data)
 
 
-_GIANT = {
-    "height": 65_536,
-    "width": 65_536,
-    "channels": 4,
-    "filters": [1] * 11,
-    "latent_dim": 1,
-    "encoder_passes": 1,
-}
-_FEW = {
-    "height": 32_768,
-    "width": 32_768,
-    "channels": 1,
-    "filters": [1] * 9,
-    "latent_dim": 1,
-    "encoder_passes": 1,
-}
+_FEW = {**ARCHITECTURE.to_json(), "height": 32_768, "width": 32_768, "filters": [1] * 9}
+_GIANT = {**_FEW, "height": 65_536, "width": 65_536, "channels": 4, "filters": [1] * 11}
 
 # What each file attacks, what the refusal says, and what makes it of a sound model.
 ATTACKS = {

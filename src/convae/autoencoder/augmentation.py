@@ -104,7 +104,8 @@ def choose_augmentation(images: Selection, seed: int) -> Augmentation:
         seed: Decides which, and how they are cut.
     """
     compared = _small(images.take(drawn_indices(len(images), MOST_COMPARED, seed)))
-    worth, num_held_out = measure_worth(compared, seed)
+    light = lights(compared)
+    worth, num_held_out = measure_worth(compared, {**CANDIDATES, BRIGHTNESS: light}, seed)
     least_worth = LEAST_WORTH_OF_FEW if len(images) < FEW else LEAST_WORTH
     natural = {name: worth.get(name, 0) >= least for name, least in least_worth.items()}
     for flip in (HORIZONTAL, VERTICAL):
@@ -115,9 +116,11 @@ def choose_augmentation(images: Selection, seed: int) -> Augmentation:
     pixels = max(1, round(max(images.shape[1:3]) / SIDE_A_PIXEL))
     # FLIPS lists neither, one, the other, and both.
     flip = FLIPS[natural[HORIZONTAL] + 2 * natural[VERTICAL]]
-    light = lights(compared) if natural[BRIGHTNESS] else Distortion()
     distortion = replace(
-        light, translation=pixels if natural[SHIFT] else 0, warp=float(natural[WARP]), flip=flip
+        light if natural[BRIGHTNESS] else Distortion(),
+        translation=pixels if natural[SHIFT] else 0,
+        warp=float(natural[WARP]),
+        flip=flip,
     )
     return Augmentation(distortion, worth, num_held_out)
 
@@ -138,14 +141,16 @@ def lights(images: Floats) -> Distortion:
     )
 
 
-def measure_worth(compared: Floats, seed: int) -> tuple[dict[str, float], int]:
+def measure_worth(
+    compared: Floats, candidates: Mapping[str, Distortion], seed: int
+) -> tuple[dict[str, float], int]:
     """What distorted images are worth beside new ones, and the number of images it was measured on.
 
     Args:
         compared: float32 in [0, 1], `(num_images, height, width, channels)`.
+        candidates: Distortions by name.
         seed: Decides how they are cut.
     """
-    candidates = {**CANDIDATES, BRIGHTNESS: lights(compared)}
     count = len(compared)
     if count < FEWEST_COMPARED:
         return {}, 0

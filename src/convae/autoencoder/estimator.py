@@ -27,16 +27,13 @@ from convae.autoencoder.augmentation import Augmentation, choose_augmentation
 from convae.autoencoder.provenance import describe_images, library_versions
 from convae.errors import ModelFileError, ParameterError
 from convae.images.copies import copy_groups, num_copies
-from convae.images.distortion import Distortion, distortion_of
+from convae.images.distortion import DISTORTIONS, Distortion, distortion_of
 from convae.images.selection import ImagesLike, Selection, held_out_indices
 from convae.nn.network import KerasNetwork
 from convae.storage.modelfile import FittedJob, ModelContents, read_model, write_model
 
 if TYPE_CHECKING:
     import keras
-
-# Parameters that `fit` chooses together, where they are left open.
-DISTORTIONS = ("translation", "warp", "flip", "brightness", "tint")
 
 
 class ConvAutoencoder(
@@ -414,6 +411,7 @@ class ConvAutoencoder(
         """The recipe for images, and what was chosen of it by looking at them."""
         num_images = len(images)
         checked = self._options_with(num_images, Distortion())
+        # They are chosen together, where they are left open.
         given = {name: getattr(self, name) for name in DISTORTIONS}
         left_open = [name for name, value in given.items() if value is None]
         often = are_met_often(num_images, checked.batch_size, self.fewest_epochs, self.epochs)

@@ -120,11 +120,13 @@ class Distortion:
         return (common + own).astype(np.float32)
 
 
+# The options of a recipe that say how images are distorted.
+DISTORTIONS = tuple(Distortion.__dataclass_fields__)
+
+
 def distortion_of(options: TrainingOptions) -> Distortion:
     """How a recipe distorts images."""
-    return Distortion(
-        options.translation, options.warp, options.flip, options.brightness, options.tint
-    )
+    return Distortion(**{name: getattr(options, name) for name in DISTORTIONS})
 
 
 def sources(xp: Any, places: Any, fields: Any, height: int, width: int) -> Any:  # noqa: ANN401

@@ -8,11 +8,12 @@ from pathlib import Path
 from sklearn.base import clone
 
 from convae.autoencoder.applied import model_mse
-from convae.autoencoder.estimator import DISTORTIONS, ConvAutoencoder
+from convae.autoencoder.estimator import ConvAutoencoder
 from convae.baselines.pca import pca_mse
 from convae.checks import whole_number
 from convae.errors import DataError, ParameterError
 from convae.images.copies import copy_groups
+from convae.images.distortion import DISTORTIONS
 from convae.images.selection import ImagesLike, Selection, held_out_indices
 from convae.jobs.job import Progress
 from convae.report.chart import line_chart

@@ -5,7 +5,7 @@ It neither chooses the images of a step nor keeps a history; `convae.nn.train` d
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convae.architecture.plan import Architecture
-from convae.architecture.recipe import WITHOUT_FLIP, TrainingOptions
+from convae.architecture.recipe import TrainingOptions
 from convae.images import to_float
-from convae.images.distortion import Moves, distortion_of
+from convae.images.distortion import Distortion, Moves, distortion_of
 from convae.images.memory import release
 from convae.nn.backend import keras
 from convae.nn.build import shared, shared_size, template
@@ -71,10 +71,10 @@ class StepPlan:
     def without_what_no_step_needs(self) -> "StepPlan":
         """Plans of equal steps made equal, so that trainings share what was compiled."""
         # How images are distorted is an argument of a step; that they are is not.
-        distorted = int(bool(distortion_of(self.options)))
+        distorted = Distortion(translation=int(bool(distortion_of(self.options))))
         options = replace(
             self.options, epochs=1, seed=0, validation_split=0.0, patience=None,
-            translation=distorted, warp=0.0, flip=WITHOUT_FLIP, brightness=0.0, tint=0.0,
+            **asdict(distorted),
         )  # fmt: skip
         architecture = replace(self.architecture, encoder_passes=1)
         return replace(self, architecture=architecture, options=options, num_steps=1)
